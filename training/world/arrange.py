@@ -1,0 +1,276 @@
+"""The family *arrange*: objects on a shelf are added, removed, moved, painted, replaced and swapped.
+
+Held out: one colour of every shape (``is_held_out``). No training picture or text contains such an object, neither at
+the start, nor on the way, nor at the end; every held-out task acts on at least one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from duogen.training.world.language import Action, Grammar, action, join
+from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
+from duogen.training.world.task import Family, Task, Turn, narrate
+
+_ROWS = (("top",), ("middle", "centre"), ("bottom",))
+_COLUMNS = (("left",), ("middle", "centre"), ("right",))
+
+
+def _place_names(column: int, row: int) -> tuple[str, ...]:
+    if (column, row) == (1, 1):
+        return ("centre", "middle")
+    return tuple(f"{r} {c}" for r in _ROWS[row] for c in _COLUMNS[column])
+
+
+PLACES: list[Place] = [(c, r) for r in range(3) for c in range(3)]
+GRAMMAR = Grammar(
+    words={
+        "colour": {colour: (colour,) for colour in COLOURS},
+        "kind": {kind: (kind,) for kind in OBJECTS},
+        "place": {place: _place_names(*place) for place in PLACES},
+    },
+    # `colour`, `kind`, `place` are what comes to be; `colour2`, `kind2`, `place2` what was there before.
+    templates={
+        "add": (
+            "Put a {colour} {kind} in the {place}.", "Place a {colour} {kind} in the {place}.",
+            "Set a {colour} {kind} down in the {place}.", "Add a {colour} {kind} in the {place}.",
+            "In the {place}, put a {colour} {kind}.",
+        ),
+        "remove": (
+            "Take away the {colour2} {kind2}.", "Remove the {colour2} {kind2} from the {place2}.",
+            "Take the {colour2} {kind2} out of the {place2}.", "Remove the {colour2} {kind2}.",
+        ),
+        "move": (
+            "Move the {colour} {kind} to the {place}.", "Move the {colour} {kind} from the {place2} to the {place}.",
+            "Bring the {colour} {kind} over to the {place}.", "Slide the {colour} {kind} to the {place}.",
+        ),
+        "paint": (
+            "Paint the {colour2} {kind} {colour}.", "Turn the {colour2} {kind} {colour}.",
+            "Make the {colour2} {kind} {colour}.", "Paint the {colour2} {kind} in the {place} {colour}.",
+        ),
+        "replace": (
+            "Replace the {colour2} {kind2} with a {colour} {kind}.",
+            "Exchange the {colour2} {kind2} for a {colour} {kind}.",
+            "Put a {colour} {kind} where the {colour2} {kind2} was.",
+            "Replace the {colour2} {kind2} in the {place} with a {colour} {kind}.",
+        ),
+    },
+)  # fmt: skip
+
+CLAUSES = {
+    "add": ("add a {colour} {kind} in the {place}", "put a {colour} {kind} in the {place}"),
+    "remove": ("remove the {colour2} {kind2}", "take away the {colour2} {kind2}", "get rid of the {kind2}"),
+    "move": ("move the {colour} {kind} to the {place}", "put the {colour} {kind} in the {place} instead",
+             "move the {kind} to the {place}"),
+    "paint": ("paint the {colour2} {kind} {colour}", "make the {colour2} {kind} {colour}", "paint the {kind} {colour}"),
+    "replace": ("replace the {colour2} {kind2} with a {colour} {kind}", "swap the {kind2} for a {colour} {kind}"),
+}  # fmt: skip
+SET_OUT = (
+    "Arrange {items}.", "How do I arrange {items}?", "Show me how to set up a shelf with {items}.",
+    "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Help me set out {items}.",
+)  # fmt: skip
+EDIT = (
+    "Here is my shelf. {clauses}.", "This is my shelf. Please {clauses}.", "{clauses}.", "Can you {clauses}?",
+    "How do I {clauses}?", "Look at this shelf and {clauses}.",
+)  # fmt: skip
+FOLLOW_UP = ("Now {clauses}.", "And now {clauses}.", "Next, please {clauses}.", "Thanks! Now {clauses}.")
+SWAP = (
+    "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.",
+    "How do I make the {a} and the {b} change places?",
+)  # fmt: skip
+LIST = ("What is on my shelf?", "What can you see in this picture?", "Tell me what is on the shelf.")
+LISTED = ("On the shelf there is: {items}.", "I can see: {items}.")
+DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A picture of {items}.")
+RETOUCH = ("Edit the picture: {clauses}.", "Edit this: {clauses}.")
+
+
+def is_held_out(thing: Thing) -> bool:
+    """Whether this shape and colour never occur together in training."""
+    return (OBJECTS.index(thing.kind) * 3 + COLOURS.index(thing.colour)) % 8 == 5
+
+
+_ALL = [Thing(kind, colour) for kind in OBJECTS for colour in COLOURS]
+POOLS = {
+    "train": [thing for thing in _ALL if not is_held_out(thing)],
+    "held-out": [thing for thing in _ALL if is_held_out(thing)],
+}
+
+
+def _vary(request: str, rng: random.Random) -> str:
+    request = request[0].upper() + request[1:]
+    if rng.random() < 0.15:
+        request = request.lower().rstrip(".?")
+    return request
+
+
+class Arrange(Family):
+    """Objects on a shelf. See the module's docstring for what is held out."""
+
+    name = "arrange"
+    grammar = GRAMMAR
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[float, Callable[[random.Random, str], Task]]] = {
+            "set out": (0.22, self._set_out),
+            "edit": (0.26, self._edit),
+            "swap": (0.08, self._swap),
+            "follow-up": (0.16, self._follow_up),
+            "list": (0.12, self._list),
+            "draw": (0.09, self._draw),
+            "retouch": (0.07, self._retouch),
+        }
+
+    def sample(self, rng: random.Random, split: str) -> Task:
+        weights = [weight for weight, _ in self._kinds.values()]
+        make = rng.choices([make for _, make in self._kinds.values()], weights)[0]
+        return make(rng, split)
+
+    def apply(self, scene: Scene, act: Action) -> Scene | None:
+        v = dict(act.values)
+        if act.verb == "add":
+            return None if v["place"] in scene.things else scene.put(v["place"], Thing(v["kind"], v["colour"]))
+        old = Thing(v.get("kind2", v.get("kind")), v.get("colour2", v.get("colour")))
+        at = [place for place, thing in scene.things.items() if thing == old]
+        said = v.get("place2") if act.verb in ("remove", "move") else v.get("place")
+        if len(at) != 1 or (said is not None and said != at[0]):
+            return None
+        if act.verb == "remove":
+            return scene.clear(at[0])
+        if act.verb == "move":
+            return None if v["place"] in scene.things else scene.clear(at[0]).put(v["place"], old)
+        return scene.put(at[0], Thing(v["kind"], v["colour"]))
+
+    # The pieces that tasks are made of
+
+    def _fresh(self, rng: random.Random, split: str, scene: Scene, forced: bool = False) -> Thing:
+        """A thing that doesn't stand in the scene yet; `forced` takes it from the split's own pool."""
+        mixed = split == "held-out" and not forced and rng.random() < 0.7
+        pool = POOLS["train" if mixed else split]
+        return rng.choice([thing for thing in pool if thing not in scene.things.values()])
+
+    def _shelf(self, rng: random.Random, split: str, count: int) -> Scene:
+        scene = Scene("shelf")
+        for index in range(count):
+            scene = scene.put(rng.choice(scene.free), self._fresh(rng, split, scene, forced=index == 0))
+        return scene
+
+    def _random_edit(self, rng: random.Random, split: str, scene: Scene, forced: bool) -> Action:
+        """A legal edit; with `forced`, one that touches an object of the split's own pool."""
+        own = [p for p, thing in scene.things.items() if not forced or split == "train" or is_held_out(thing)]
+        verbs = ["add"] * bool(len(scene.things) < 7)
+        if own:
+            verbs += ["move", "paint", "replace"] + ["remove"] * (len(scene.things) > 1)
+        verb = rng.choice(verbs)
+        if verb == "add":
+            thing = self._fresh(rng, split, scene, forced)
+            return action("add", colour=thing.colour, kind=thing.kind, place=rng.choice(scene.free))
+        place = rng.choice(own)
+        old = scene.things[place]
+        if verb == "remove":
+            return action("remove", colour2=old.colour, kind2=old.kind, place2=place)
+        if verb == "move":
+            return action("move", colour=old.colour, kind=old.kind, place2=place, place=rng.choice(scene.free))
+        if verb == "paint":
+            allowed = [t for t in _ALL if t.kind == old.kind and t not in scene.things.values()]
+            colours = [t.colour for t in allowed if split == "held-out" or not is_held_out(t)]
+            return action("paint", colour=rng.choice(colours), kind=old.kind, colour2=old.colour, place=place)
+        new = self._fresh(rng, split, scene)
+        return action("replace", colour=new.colour, kind=new.kind, colour2=old.colour, kind2=old.kind, place=place)
+
+    def _clause(self, rng: random.Random, scene: Scene, act: Action) -> str:
+        options = list(CLAUSES[act.verb])
+        old = dict(act.values).get("kind2", dict(act.values).get("kind"))
+        if act.verb != "add" and sum(thing.kind == old for thing in scene.things.values()) > 1:
+            options.pop()  # the last wording names the shape alone: only where that is enough
+        return GRAMMAR.fill(rng.choice(options), rng, **dict(act.values))
+
+    def _edits(self, rng: random.Random, split: str, scene: Scene, count: int) -> tuple[list[str], list[str], list[Scene]]:
+        """Clauses for the request, sentences for the steps, and the scene after each."""
+        clauses, steps, scenes = [], [], []
+        for index in range(count):
+            act = self._random_edit(rng, split, scene, forced=index == 0)
+            clauses.append(self._clause(rng, scene, act))
+            steps.append(GRAMMAR.say(act, rng))
+            after = self.apply(scene, act)
+            assert after is not None, f"illegal {act} on {scene}"
+            scene = after
+            scenes.append(scene)
+        return clauses, steps, scenes
+
+    def _turn(self, request: str, steps: list[str], scenes: list[Scene], rng: random.Random) -> Turn:
+        goal = scenes[-1]
+        return Turn(_vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal)
+
+    def _items(self, scene: Scene, rng: random.Random | None, order: list[Place]) -> str:
+        first = random.Random(0) if rng is None else rng
+        names = []
+        for place in order:
+            thing = scene.things[place]
+            where = GRAMMAR.fill("{place}", first, place=place) if rng else _place_names(*place)[0]
+            names.append(GRAMMAR.fill("a {colour} {kind}", first, colour=thing.colour, kind=thing.kind) + f" in the {where}")
+        return join(names)
+
+    # One method for each sort of request
+
+    def _set_out(self, rng: random.Random, split: str) -> Task:
+        scene, steps, scenes, order = Scene("shelf"), [], [], []
+        for index in range(rng.randint(2, 5)):
+            thing, place = self._fresh(rng, split, scene, forced=index == 0), rng.choice(scene.free)
+            steps.append(GRAMMAR.say(action("add", colour=thing.colour, kind=thing.kind, place=place), rng))
+            scene = scene.put(place, thing)
+            scenes.append(scene)
+            order.append(place)
+        request = rng.choice(SET_OUT).format(items=self._items(scene, rng, order))
+        turn = self._turn(request, steps, scenes, rng)
+        return Task("arrange", "set out", Scene("shelf"), False, [turn])
+
+    def _edit(self, rng: random.Random, split: str) -> Task:
+        start = self._shelf(rng, split, rng.randint(2, 6))
+        clauses, steps, scenes = self._edits(rng, split, start, rng.choice((1, 2, 2, 3, 3, 4)))
+        request = rng.choice(EDIT).format(clauses=join(clauses))
+        return Task("arrange", "edit", start, True, [self._turn(request, steps, scenes, rng)])
+
+    def _swap(self, rng: random.Random, split: str) -> Task:
+        start = self._shelf(rng, split, rng.randint(2, 5))
+        own = [p for p, thing in start.things.items() if split == "train" or is_held_out(thing)]
+        a = rng.choice(own)
+        b = rng.choice([place for place in start.things if place != a])
+        one, two, spare = start.things[a], start.things[b], rng.choice(start.free)
+        scene, steps, scenes = start, [], []
+        for thing, source, target in ((one, a, spare), (two, b, a), (one, spare, b)):
+            act = action("move", colour=thing.colour, kind=thing.kind, place2=source, place=target)
+            steps.append(GRAMMAR.say(act, rng))
+            scene = scene.clear(source).put(target, thing)
+            scenes.append(scene)
+        request = rng.choice(SWAP).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")
+        return Task("arrange", "swap", start, True, [self._turn(request, steps, scenes, rng)])
+
+    def _follow_up(self, rng: random.Random, split: str) -> Task:
+        first = rng.choice((self._set_out, self._edit))(rng, split)
+        scene = first.turns[0].pictures[-1]
+        clauses, steps, scenes = self._edits(rng, split, scene, rng.choice((1, 1, 2)))
+        request = rng.choice(FOLLOW_UP).format(clauses=join(clauses))
+        turns = [*first.turns, self._turn(request, steps, scenes, rng)]
+        return Task("arrange", "follow-up", first.start, first.shows_start, turns)
+
+    def _list(self, rng: random.Random, split: str) -> Task:
+        start = self._shelf(rng, split, rng.randint(1, 6))
+        items = self._items(start, None, [place for place in PLACES if place in start.things])
+        turn = Turn(_vary(rng.choice(LIST), rng), [rng.choice(LISTED).format(items=items)], [], lambda scene: True)
+        return Task("arrange", "list", start, True, [turn])
+
+    def _draw(self, rng: random.Random, split: str) -> Task:
+        scene = self._shelf(rng, split, rng.randint(1, 4))
+        order = list(scene.things)
+        request = rng.choice(DRAW).format(items=self._items(scene, rng, order))
+        turn = Turn(_vary(request, rng), [""], [scene], lambda final: final == scene)
+        return Task("arrange", "draw", Scene("shelf"), False, [turn])
+
+    def _retouch(self, rng: random.Random, split: str) -> Task:
+        start = self._shelf(rng, split, rng.randint(1, 6))
+        clauses, _, scenes = self._edits(rng, split, start, 1)
+        turn = Turn(
+            _vary(rng.choice(RETOUCH).format(clauses=clauses[0]), rng), [""], scenes, lambda final: final == scenes[-1]
+        )
+        return Task("arrange", "retouch", start, True, [turn])

@@ -1,0 +1,318 @@
+"""The family *build*: towers, walls, houses, castles, pyramids and bridges rise from the grass, part by part.
+
+Everything is centred: a row of four blocks covers the four middle columns, side towers stand at the far left and right.
+Gravity holds: whatever is placed stands on something, a bridge's beam on its two ends.
+
+Held out: for each sort of structure, some main colours (``is_held_out``); such a pair never occurs in training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from duogen.training.world.language import NUMBERS, Action, Grammar, a, action, join
+from duogen.training.world.scene import COLOURS, STAGES, Place, Scene, Thing
+from duogen.training.world.task import Family, Task, Turn, narrate
+
+STRUCTURES = ("tower", "wall", "house", "castle", "pyramid", "bridge")
+COLUMNS, ROWS = STAGES["meadow"].columns, STAGES["meadow"].rows
+_PARTS = {
+    "roof": ("roof_left", "roof_middle", "roof_right"),
+    "door": ("door_left", "door_right"),
+    "battlements": ("battlement",),
+    "flags": ("flag",),
+}
+_DOOR: tuple[Place, Place] = ((2, 0), (3, 0))
+
+GRAMMAR = Grammar(
+    words={
+        "colour": {colour: (colour,) for colour in COLOURS},
+        "number": {number: (word,) for number, word in NUMBERS.items()},
+        "side": {"left": ("left",), "right": ("right",)},
+        "part": {part: (part,) for part in _PARTS},
+    },
+    templates={
+        "ground": (
+            "Lay a row of {number} {colour} blocks on the ground.", "Start with a row of {number} {colour} blocks.",
+            "Set {number} {colour} blocks side by side on the grass.",
+        ),
+        "row": (
+            "Lay a row of {number} {colour} blocks on top.", "Add another row of {number} {colour} blocks.",
+            "Put {number} {colour} blocks on top, side by side.",
+        ),
+        "tower": (
+            "Stack {number} {colour} blocks on the far {side}.", "Build a pillar of {number} {colour} blocks on the {side}.",
+            "On the {side}, pile up {number} {colour} blocks.",
+        ),
+        "beam": (
+            "Lay a beam of {number} {colour} blocks across the top.", "Span the gap with {number} {colour} blocks.",
+        ),
+        "roof": ("Put a {colour} roof on top.", "Finish it with a {colour} roof.", "Set a {colour} roof over the top row."),
+        "battlements": (
+            "Crown it with {number} {colour} battlements.", "Put a row of {number} {colour} battlements on top.",
+        ),
+        "door": ("Add a {colour} door at the bottom.", "Fit a {colour} door in the middle.", "Give it a {colour} door."),
+        "windows": ("Open two windows in the second row.", "Add two windows in the second row."),
+        "flags": ("Fly a {colour} flag from each tower.", "Plant {colour} flags on both towers."),
+        "repaint": ("Repaint the {part} {colour}.", "Paint the {part} {colour}.", "Make the {part} {colour}."),
+    },
+)  # fmt: skip
+
+
+def is_held_out(structure: str, colour: str) -> bool:
+    """Whether a structure of this main colour never occurs in training."""
+    return (STRUCTURES.index(structure) * 3 + COLOURS.index(colour)) % 8 == 2
+
+
+Wish = tuple[str, Callable[[Scene], bool]]
+"""How a request asks for a property, and whether a final scene has it."""
+
+
+@dataclass
+class _Plan:
+    """A structure on its way: actions, and the phrases by which a request may ask for each property."""
+
+    actions: list[Action]
+    wishes: list[Wish]
+    size: str
+
+
+def _colours_of(scene: Scene, part: str) -> set[str]:
+    return {thing.colour for thing in scene.things.values() if thing.kind in _PARTS[part]}
+
+
+def _main(colour: str, place: Place) -> Callable[[Scene], bool]:
+    return lambda scene: scene.things.get(place, Thing("", "")).colour == colour
+
+
+def _part(part: str, colour: str) -> Callable[[Scene], bool]:
+    return lambda scene: _colours_of(scene, part) == {colour}
+
+
+def _height(column: int, height: int) -> Callable[[Scene], bool]:
+    return lambda scene: sum(t.kind == "block" for (c, _), t in scene.things.items() if c == column) == height
+
+
+class Build(Family):
+    """Structures on a meadow. See the module's docstring for gravity and for what is held out."""
+
+    name = "build"
+    grammar = GRAMMAR
+
+    def apply(self, scene: Scene, act: Action) -> Scene | None:
+        v = dict(act.values)
+        if act.verb in ("ground", "row", "beam", "battlements"):
+            return self._row(scene, act.verb, v["number"], v["colour"])
+        if act.verb == "tower":
+            column = 0 if v["side"] == "left" else COLUMNS - 1
+            if scene.top(column) or v["number"] > ROWS:
+                return None
+            for row in range(v["number"]):
+                scene = scene.put((column, row), Thing("block", v["colour"]))
+            return scene
+        if act.verb == "roof":
+            return self._roof(scene, v["colour"])
+        if act.verb == "door":
+            if any(scene.things.get(place, Thing("", "")).kind != "block" for place in _DOOR):
+                return None
+            left, right = _DOOR
+            return scene.put(left, Thing("door_left", v["colour"])).put(right, Thing("door_right", v["colour"]))
+        if act.verb == "windows":
+            columns = [c for c in range(1, COLUMNS - 1) if scene.things.get((c, 1), Thing("", "")).kind == "block"]
+            if len(columns) < 2:
+                return None
+            for column in (columns[0], columns[-1]):
+                scene = scene.put((column, 1), Thing("window", scene.things[column, 1].colour))
+            return scene
+        if act.verb == "flags":
+            tops = [(column, scene.top(column)) for column in (0, COLUMNS - 1)]
+            if any(not 0 < row < ROWS for _, row in tops):
+                return None
+            for place in tops:
+                scene = scene.put(place, Thing("flag", v["colour"]))
+            return scene
+        places = [place for place, thing in scene.things.items() if thing.kind in _PARTS[v["part"]]]
+        for place in places:
+            scene = scene.put(place, Thing(scene.things[place].kind, v["colour"]))
+        return scene if places else None
+
+    def _row(self, scene: Scene, verb: str, number: int, colour: str) -> Scene | None:
+        low = (COLUMNS - number) // 2
+        columns = range(low, low + number)
+        heights = [scene.top(column) for column in columns]
+        level = max(heights)
+        resting = {heights[0], heights[-1]} == {level} if verb == "beam" else set(heights) == {level}
+        if number % 2 or not resting or level >= ROWS or (verb == "ground") != (level == 0):
+            return None
+        for column in columns:
+            scene = scene.put((column, level), Thing("battlement" if verb == "battlements" else "block", colour))
+        return scene
+
+    def _roof(self, scene: Scene, colour: str) -> Scene | None:
+        level = scene.top(COLUMNS // 2)
+        columns = sorted(column for column, row in scene.things if row == level - 1)
+        if not 0 < level < ROWS or len(columns) < 2:
+            return None
+        for column in columns:
+            end = {columns[0]: "roof_left", columns[-1]: "roof_right"}
+            scene = scene.put((column, level), Thing(end.get(column, "roof_middle"), colour))
+        return scene
+
+    # The structures
+
+    def sample(self, rng: random.Random, split: str) -> Task:
+        structure = rng.choice(STRUCTURES)
+        held = split == "held-out"
+        main = rng.choice([colour for colour in COLOURS if is_held_out(structure, colour) == held])
+        plan: _Plan = getattr(self, f"_{structure}")(rng, main)
+        scene, scenes, steps = Scene("meadow"), [], []
+        for act in plan.actions:
+            after = self.apply(scene, act)
+            assert after is not None, f"illegal {act} on {scene}"
+            scene = after
+            scenes.append(scene)
+            steps.append(GRAMMAR.say(act, rng))
+        # A held-out task always names its main colour, so that it really asks for the held-out pair.
+        named = held or rng.random() < 0.7
+        wishes = plan.wishes[:named] + [wish for wish in plan.wishes[1:] if rng.random() < 0.75]
+        size = plan.size if rng.random() < 0.5 else ""
+        if rng.random() < 0.12:
+            return self._needs(rng, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
+        request = self._request(rng, self._what(rng, structure, size, wishes, named))
+        turns = [Turn(request, narrate(steps, rng), scenes, _all(wishes))]
+        if rng.random() < 0.2 and (follow := self._follow_up(rng, scene)):
+            turns.append(follow)
+        return Task("build", structure, Scene("meadow"), False, turns)
+
+    def _request(self, rng: random.Random, what: str) -> str:
+        asked = rng.choice((
+            "How do I build {what}?", "Show me how to build {what}.", "Build {what}.", "I want to build {what}.",
+            "Please help me build {what}.", "How can I make {what}?",
+        ))  # fmt: skip
+        request = asked.format(what=what)
+        return request.lower().rstrip(".?") if rng.random() < 0.15 else request
+
+    def _what(self, rng: random.Random, structure: str, size: str, wishes: list[Wish], named: bool) -> str:
+        """'a small red house with a blue roof'; `named` tells whether the first wish is the main colour."""
+        phrases = [phrase for phrase, _ in wishes]
+        main = phrases.pop(0) if named else ""
+        if structure == "house" and named and rng.random() < 0.5:
+            main, phrases = "", [f"{main} walls", *phrases]
+        what = " ".join(f"{size} {main} {structure}".split())
+        return a(what) + (f" with {join(phrases)}" if phrases else "")
+
+    def _needs(self, rng: random.Random, structure: str, what: str, scene: Scene) -> Task:
+        """A question that is answered in text alone: what it takes."""
+        counts: dict[tuple[str, str], int] = {}
+        names = {"door_left": "door", "window": "window", "battlement": "battlement", "flag": "flag", "block": "block"}
+        for thing in scene.things.values():
+            name = "roof" if thing.kind == "roof_left" else names.get(thing.kind)
+            if name:
+                counts[name, thing.colour] = counts.get((name, thing.colour), 0) + 1
+        order = ("block", "window", "door", "roof", "battlement", "flag")
+        listed = sorted(counts.items(), key=lambda item: (order.index(item[0][0]), COLOURS.index(item[0][1])))
+        items = join([f"{count} {colour} {name}{'s' * (count > 1)}" for (name, colour), count in listed])
+        request = rng.choice(("What do I need to build {what}?", "Which parts does {what} take?")).format(what=what)
+        answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)
+        return Task("build", "needs", Scene("meadow"), False, [Turn(request, [answer], [], lambda scene: True)])
+
+    def _follow_up(self, rng: random.Random, scene: Scene) -> Turn | None:
+        parts = [part for part in _PARTS if _colours_of(scene, part)]
+        if not parts:
+            return None
+        part = rng.choice(parts)
+        colour = rng.choice([colour for colour in COLOURS if colour not in _colours_of(scene, part)])
+        act = action("repaint", part=part, colour=colour)
+        after = self.apply(scene, act)
+        assert after is not None
+        request = rng.choice(("Now make the {part} {colour}.", "Can the {part} be {colour} instead?",
+                              "Now paint the {part} {colour}.")).format(part=part, colour=colour)  # fmt: skip
+        return Turn(request, narrate([GRAMMAR.say(act, rng)], rng), [after], lambda final: final == after)
+
+    def _tower(self, rng: random.Random, main: str) -> _Plan:
+        height = rng.randint(2, 4)
+        second = rng.choice(COLOURS) if rng.random() < 0.5 else main
+        floors = [main if row % 2 == 0 else second for row in range(height)]
+        acts = [action("row" if row else "ground", number=2, colour=colour) for row, colour in enumerate(floors)]
+        wishes = [(main, _main(main, (2, 0))), (f"{NUMBERS[height]} floors", _height(2, height))]
+        if second != main:
+            wishes.append((f"every other floor in {second}", _main(second, (2, 1))))
+        self._crown(rng, acts, wishes, 2, ("roof", "battlements", ""))
+        return _Plan(acts, wishes, {2: "small", 3: "", 4: "tall"}[height])
+
+    def _wall(self, rng: random.Random, main: str) -> _Plan:
+        width, height = rng.choice((4, 6)), rng.randint(1, 3)
+        second = rng.choice(COLOURS) if height > 1 and rng.random() < 0.5 else main
+        acts = [action("row" if row else "ground", number=width, colour=second if row % 2 else main)
+                for row in range(height)]  # fmt: skip
+        wishes = [(main, _main(main, (2, 0))), (f"{NUMBERS[height]} row{'s' * (height > 1)}", _height(2, height))]
+        if second != main:
+            wishes.append((f"every other row in {second}", _main(second, (2, 1))))
+        self._crown(rng, acts, wishes, width, ("battlements", ""))
+        return _Plan(acts, wishes, {4: "short", 6: "long"}[width])
+
+    def _house(self, rng: random.Random, main: str) -> _Plan:
+        width, height = rng.choice(((4, 2), (4, 3), (6, 2), (6, 3)))
+        door = rng.choice(COLOURS)
+        acts = [action("row" if row else "ground", number=width, colour=main) for row in range(height)]
+        wishes = [(main, _main(main, (1, 0)))]
+        acts.append(action("door", colour=door))
+        if rng.random() < 0.6:
+            acts.append(action("windows"))
+            wishes.append(("two windows", lambda scene: any(t.kind == "window" for t in scene.things.values())))
+        wishes.append((a(f"{door} door"), _part("door", door)))
+        self._crown(rng, acts, wishes, width, ("roof",))
+        rng.shuffle(rest := wishes[1:])
+        return _Plan(acts, [wishes[0], *rest], {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height])
+
+    def _castle(self, rng: random.Random, main: str) -> _Plan:
+        height, wall, flag = rng.randint(3, 4), rng.randint(1, 2), rng.choice(COLOURS)
+        towers, door = rng.choice(COLOURS), rng.choice(COLOURS)
+        acts = [action("row" if row else "ground", number=4, colour=main) for row in range(wall)]
+        acts += [action("tower", side=side, number=height, colour=towers) for side in ("left", "right")]
+        wishes = [(main, _main(main, (1, 0))), (f"two {towers} towers", _main(towers, (0, 0)))]
+        wishes.append((f"{NUMBERS[wall]} row{'s' * (wall > 1)} of wall", _height(1, wall)))
+        if rng.random() < 0.6:
+            acts.append(action("door", colour=door))
+            wishes.append((a(f"{door} door"), _part("door", door)))
+        self._crown(rng, acts, wishes, 4, ("battlements", ""))
+        if rng.random() < 0.7:
+            acts.append(action("flags", colour=flag))
+            wishes.append((f"{flag} flags", _part("flags", flag)))
+        return _Plan(acts, wishes, "small" if height == 3 else "tall")
+
+    def _pyramid(self, rng: random.Random, main: str) -> _Plan:
+        widths = rng.choice(((4, 2), (6, 4, 2)))
+        second = rng.choice(COLOURS) if rng.random() < 0.5 else main
+        acts = [action("row" if row else "ground", number=width, colour=second if row % 2 else main)
+                for row, width in enumerate(widths)]  # fmt: skip
+        wishes = [(main, _main(main, (2, 0)))]
+        if second != main:
+            wishes.append((f"every other row in {second}", _main(second, (2, 1))))
+        if rng.random() < 0.4:
+            self._crown(rng, acts, wishes, 2, ("roof",))
+        return _Plan(acts, wishes, "small" if len(widths) == 2 else "big")
+
+    def _bridge(self, rng: random.Random, main: str) -> _Plan:
+        height, beam = rng.randint(1, 3), rng.choice(COLOURS)
+        acts = [action("tower", side=side, number=height, colour=main) for side in ("left", "right")]
+        acts.append(action("beam", number=6, colour=beam))
+        wishes = [(main, _main(main, (0, 0))), (a(f"{beam} beam"), _main(beam, (2, height)))]
+        self._crown(rng, acts, wishes, 6, ("battlements", ""))
+        return _Plan(acts, wishes, {1: "low", 2: "", 3: "high"}[height])
+
+    def _crown(self, rng: random.Random, acts: list[Action], wishes: list[Wish], width: int, options: tuple[str, ...]) -> None:
+        """Adds a roof or battlements, or nothing, and the wish that goes with it."""
+        kind, colour = rng.choice(options), rng.choice(COLOURS)
+        if kind == "roof":
+            acts.append(action("roof", colour=colour))
+            wishes.append((a(f"{colour} roof"), _part("roof", colour)))
+        elif kind == "battlements":
+            acts.append(action("battlements", number=width, colour=colour))
+            wishes.append((f"{colour} battlements", _part("battlements", colour)))
+
+
+def _all(wishes: list[Wish]) -> Callable[[Scene], bool]:
+    return lambda scene: all(check(scene) for _, check in wishes)

@@ -1,0 +1,102 @@
+"""Sentence templates that work both ways: a value becomes a sentence, and the sentence becomes the value again.
+
+One list of templates serves the data generator (many wordings for one action) and the evaluation (which action does
+this sentence of the model state?), so the two can't drift apart.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+
+_SLOT = re.compile(r"\{(\w+?)(\d?)\}")
+_PREFIX = re.compile(r"^(?:step \d+[:.]|\d+[.)]|first,|then|next,|now|finally,)\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Action:
+    """What one sentence says: a verb and the values of its slots."""
+
+    verb: str
+    values: tuple[tuple[str, object], ...]
+
+    def __getitem__(self, slot: str) -> object:
+        return dict(self.values)[slot]
+
+
+def action(verb: str, **values: object) -> Action:
+    """An `Action`, with its slots in a fixed order so that equal actions compare equal."""
+    return Action(verb, tuple(sorted(values.items())))
+
+
+class Grammar:
+    """Templates by verb over typed slots.
+
+    Args:
+        words: for each slot type, the surfaces of each value, the preferred one first.
+        templates: for each verb, sentences with slots in braces; ``{colour2}`` is a second slot of type ``colour``.
+    """
+
+    def __init__(self, words: Mapping[str, Mapping[object, Sequence[str]]], templates: Mapping[str, Sequence[str]]):
+        self.words = words
+        self.templates = templates
+        self._surfaces = {
+            slot: {surface.lower(): value for value, surfaces in values.items() for surface in surfaces}
+            for slot, values in words.items()
+        }
+        self._patterns = [
+            (verb, re.compile(self._pattern(sentence), re.IGNORECASE))
+            for verb, sentences in templates.items()
+            for sentence in sentences
+        ]
+
+    def _pattern(self, sentence: str) -> str:
+        parts, last = [], 0
+        for match in _SLOT.finditer(sentence):
+            slot, number = match.groups()
+            options = sorted(self._surfaces[slot], key=len, reverse=True)
+            before = re.escape(sentence[last : match.start()])
+            parts.append(re.sub(r"\b([aA])\\ $", r"\1n?\\ ", before))
+            parts.append(f"(?P<{slot}{number}>{'|'.join(map(re.escape, options))})")
+            last = match.end()
+        return "^" + "".join(parts) + re.escape(sentence[last:]) + "$"
+
+    def say(self, act: Action, rng: random.Random) -> str:
+        """One wording of `act`, drawn at random."""
+        return self.fill(rng.choice(self.templates[act.verb]), rng, **dict(act.values))
+
+    def fill(self, sentence: str, rng: random.Random, **values: object) -> str:
+        """`sentence` with its slots filled, each value in one of its wordings."""
+
+        def surface(match: re.Match[str]) -> str:
+            slot, number = match.groups()
+            return rng.choice(list(self.words[slot][values[slot + number]]))
+
+        text = _SLOT.sub(surface, sentence)
+        return re.sub(r"\b([aA]) (?=[aeiouAEIOU])", r"\1n ", text)
+
+    def read(self, sentence: str) -> Action | None:
+        """The action that a sentence states, or None where it states none that this grammar knows."""
+        sentence = _PREFIX.sub("", sentence.strip())
+        for verb, pattern in self._patterns:
+            found = pattern.match(sentence)
+            if found:
+                slots = {name: self._surfaces[name.rstrip("0123456789")][text.lower()]
+                         for name, text in found.groupdict().items()}  # fmt: skip
+                return action(verb, **slots)
+        return None
+
+
+def a(phrase: str) -> str:
+    """'a red roof', 'an orange roof'."""
+    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+
+
+def join(items: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
