@@ -1,0 +1,146 @@
+"""The multimodal language model behind a small interface: tokens in; logits and every layer's hidden states out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from duogen.models.processor import (
+    END_OF_TEXT,
+    IM_END,
+    IMAGE_PAD,
+    VIDEO_PAD,
+    VISION_END,
+    VISION_START,
+    DuoGenProcessor,
+)
+
+
+class MLLMOutput(NamedTuple):
+    """`logits` [B, 1, vocabulary] of the last token; `states` [B, L, layers, hidden], after each decoder layer."""
+
+    logits: Tensor
+    states: Tensor
+
+
+class MLLM(Protocol):
+    """What the session needs of a multimodal language model."""
+
+    def new_cache(self) -> object:
+        """An empty KV cache."""
+
+    def extend(
+        self, ids: Tensor, positions: Tensor, cache: object, length: int, pixels: Tensor | None, grids: Tensor | None
+    ) -> MLLMOutput:
+        """Runs new tokens on top of a cache and adds them to it.
+
+        Args:
+            ids: [1, L] new tokens only.
+            positions: [3, L] multimodal RoPE positions.
+            length: how many tokens the cache holds already.
+            pixels, grids: patches and grids of the pictures among the new tokens, or None.
+        """
+
+
+class QwenVL:
+    """Qwen2.5-VL as an `MLLM` (upstream: transformers, ``models/qwen2_5_vl``)."""
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        self.model = model
+
+    def new_cache(self) -> DynamicCache:
+        return DynamicCache(config=self.model.config.get_text_config())
+
+    def extend(
+        self, ids: Tensor, positions: Tensor, cache: object, length: int, pixels: Tensor | None, grids: Tensor | None
+    ) -> MLLMOutput:
+        device = self.model.device
+        count = ids.shape[1]
+        order = torch.arange(length, length + count)
+        out = self.model(
+            input_ids=ids.to(device),
+            # Explicit positions throughout: forward() would infer wrong ones after an appended picture.
+            position_ids=torch.cat([order[None], positions]).unsqueeze(1).to(device),
+            attention_mask=torch.ones(1, length + count, dtype=torch.long, device=device),
+            past_key_values=cache,
+            pixel_values=None if pixels is None else pixels.to(device),
+            image_grid_thw=None if grids is None else grids.to(device),
+            output_hidden_states=True,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return MLLMOutput(out.logits, torch.stack(out.hidden_states[1:], dim=2))
+
+
+def batch_states(
+    model: Qwen2_5_VLForConditionalGeneration, ids: Tensor, positions: Tensor, pixels: Tensor | None, grids: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """A padded training batch through the MLLM at once.
+
+    Args:
+        ids: [B, L], right-padded. positions: [3, B, L]. pixels, grids: of all pictures of the batch, in order.
+
+    Returns:
+        The last layer's states [B, L, hidden] and all layers' states [B, L, layers, hidden]. Padding is not masked:
+        it stands to the right, where causal attention never looks.
+    """
+    order = torch.arange(ids.shape[1], device=ids.device).expand(1, *ids.shape)
+    out = model.model(
+        input_ids=ids,
+        position_ids=torch.cat([order, positions]),
+        attention_mask=torch.ones_like(ids),
+        pixel_values=pixels,
+        image_grid_thw=grids,
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    return out.last_hidden_state, torch.stack(out.hidden_states[1:], dim=2)
+
+
+def small_qwen(
+    processor: DuoGenProcessor, hidden: int, layers: int, heads: int, kv_heads: int, vision_hidden: int, vision_layers: int
+) -> Qwen2_5_VLForConditionalGeneration:
+    """A Qwen2.5-VL of any size with random weights, for the default model and for tests."""
+    sections = hidden // heads // 2
+    images = processor.image_processor
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": -(-len(processor.tokenizer) // 64) * 64,
+            "hidden_size": hidden,
+            "intermediate_size": hidden * 8 // 3 // 32 * 32,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "max_position_embeddings": 8192,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [sections - 2 * (sections * 3 // 8), sections * 3 // 8, sections * 3 // 8],
+            },
+            "bos_token_id": processor.id(END_OF_TEXT),
+            "eos_token_id": processor.id(IM_END),
+            "pad_token_id": processor.id(END_OF_TEXT),
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": vision_layers,
+            "hidden_size": vision_hidden,
+            "intermediate_size": vision_hidden * 2,
+            "num_heads": vision_hidden // 32,
+            "patch_size": images.patch_size,
+            "spatial_merge_size": images.merge_size,
+            "temporal_patch_size": images.temporal_patch_size,
+            "out_hidden_size": hidden,
+            "fullatt_block_indexes": list(range(vision_layers)),
+            "window_size": 8 * images.patch_size,
+        },
+        image_token_id=processor.id(IMAGE_PAD),
+        video_token_id=processor.id(VIDEO_PAD),
+        vision_start_token_id=processor.id(VISION_START),
+        vision_end_token_id=processor.id(VISION_END),
+        tie_word_embeddings=True,
+    )
+    return Qwen2_5_VLForConditionalGeneration(config)

@@ -1,0 +1,122 @@
+"""Typed run files: everything that decides what a trained model will be, in one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from duogen.errors import InputError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TokenizerConfig(_Section):
+    """The BPE tokenizer and the MLLM's image processor."""
+
+    vocab_size: int = Field(1024, ge=300)
+    sample_tasks: int = Field(20_000, ge=10, description="tasks whose text the tokenizer is trained on")
+    max_pixels: int = Field(512 * 512, ge=64 * 64, description="largest picture that the vision encoder sees")
+
+
+class CodecConfig(_Section):
+    """The linear patch codec (`duogen.models.vae.PatchCodec`)."""
+
+    patch_size: int = Field(16, ge=2)
+    z_dim: int = Field(64, ge=1)
+    whitening: float = Field(0.5, ge=0, le=1)
+    sample_pictures: int = Field(1500, ge=10)
+
+
+class MLLMConfig(_Section):
+    """Sizes of the Qwen2.5-VL."""
+
+    hidden: int = Field(192, multiple_of=32)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(6, ge=1)
+    kv_heads: int = Field(2, ge=1)
+    vision_hidden: int = Field(128, multiple_of=32)
+    vision_layers: int = Field(2, ge=1)
+
+
+class DiTConfig(_Section):
+    """Sizes of the CosmosTransformer3DModel and its attention mode over frames."""
+
+    heads: int = Field(6, ge=1)
+    head_dim: int = Field(32, multiple_of=2, ge=6)
+    layers: int = Field(6, ge=1)
+    text_embed_dim: int = Field(256, ge=1)
+    adaln_lora_dim: int = Field(64, ge=1)
+    mode: Literal["causal", "full"] = "causal"
+
+
+class OptimConfig(_Section):
+    """Length, batch and optimiser of one stage."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="dialogues a step")
+    learning_rate: float = Field(gt=0)
+    final_learning_rate: float = Field(0.02, ge=0, le=1, description="share of the rate left at the last step")
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+
+
+class Stage1Config(OptimConfig):
+    """Instruction tuning of the MLLM by next-token prediction."""
+
+
+class Stage2Config(OptimConfig):
+    """Context alignment of connector and DiT by flow matching."""
+
+    drop_last_text: float = Field(0.1, ge=0, le=1, description="share of targets that train guidance's negative branch")
+    frame_noise: float = Field(0.1, ge=0, lt=1, description="largest share of noise on condition frames")
+    time_shift: float = Field(0.0, description="mean of the logit-normal distribution that times are drawn from")
+
+
+class SamplerConfig(_Section):
+    """Defaults that the finished model carries for inference."""
+
+    steps: int = Field(16, ge=1)
+    guidance: float = Field(2.0, ge=1)
+    size: int = Field(192, ge=32)
+
+
+class Recipe(_Section):
+    """A whole model from nothing."""
+
+    seed: int = 0
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    codec: CodecConfig = CodecConfig()
+    mllm: MLLMConfig = MLLMConfig()
+    dit: DiTConfig = DiTConfig()
+    stage1: Stage1Config
+    stage2: Stage2Config
+    sampler: SamplerConfig = SamplerConfig()
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A recipe that ships with DuoGen (``default``, ``debug``) or a TOML file.
+
+    Raises:
+        InputError: no such recipe or file, bad TOML, an unknown key or a value out of range.
+    """
+    shipped = RECIPES / f"{name}.toml"
+    path = shipped if shipped.exists() else Path(name)
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise InputError(f"{name}: no such recipe file, and none of the shipped ones ({known})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from error

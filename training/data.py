@@ -1,0 +1,132 @@
+"""Batches of the procedural world, drawn on the fly and the same for every run of a seed.
+
+Which dialogues a step sees depends on the seed and the step alone, so a resumed run needs no sampler state. Dialogues
+are drawn in groups of several batches and sorted by length within the group, to pad little.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from duogen.models.layout import Tape, Turn, lay_out
+from duogen.models.processor import DuoGenProcessor
+from duogen.training.world.arrange import Arrange
+from duogen.training.world.build import Build
+from duogen.training.world.render import render
+from duogen.training.world.scene import Scene
+from duogen.training.world.task import Task
+
+FAMILIES = {"arrange": Arrange(), "build": Build()}
+GROUP = 8
+
+
+def draw_task(seed: int, index: int, split: str = "train", family: str | None = None) -> Task:
+    """Task number `index` of a seed: families in equal shares, unless one is named."""
+    rng = random.Random(f"{split}/{seed}/{index}")
+    return FAMILIES[family or rng.choice(list(FAMILIES))].sample(rng, split)
+
+
+def turns_of_task(task: Task) -> list[Turn]:
+    """A task as the dialogue that the models learn from."""
+    turns: list[Turn] = []
+    for number, turn in enumerate(task.turns):
+        shown = [render(task.start)] if number == 0 and task.shows_start else []
+        turns.append(("user", [*shown, turn.request]))
+        parts = []
+        for index, segment in enumerate(turn.segments):
+            parts.append(segment)
+            if index < len(turn.pictures):
+                parts.append(render(turn.pictures[index]))
+        turns.append(("assistant", [part for part in parts if part != ""]))
+    return turns
+
+
+@dataclass
+class Batch:
+    """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L], pictures in order."""
+
+    ids: Tensor
+    positions: Tensor
+    trained: Tensor
+    tapes: list[Tape]
+    pixels: Tensor | None
+    grids: Tensor | None
+    scenes: list[list[Scene]]
+
+
+def collate(tasks: list[Task], processor: DuoGenProcessor) -> Batch:
+    """Tasks laid out and padded to the longest."""
+    laid = [lay_out(turns_of_task(task), processor) for task in tasks]
+    tapes = [tape for tape, _ in laid]
+    length = max(len(tape.ids) for tape in tapes)
+    ids = torch.zeros(len(tapes), length, dtype=torch.long)
+    positions = torch.zeros(3, len(tapes), length, dtype=torch.long)
+    trained = torch.zeros(len(tapes), length, dtype=torch.bool)
+    for row, tape in enumerate(tapes):
+        size = len(tape.ids)
+        ids[row, :size] = torch.tensor(tape.ids)
+        positions[:, row, :size] = tape.positions()
+        trained[row, :size] = torch.tensor(tape.trained)
+    pixels = [patches for _, patches in laid if patches is not None]
+    grids = [slot.grid for tape in tapes for slot in tape.slots]
+    return Batch(
+        ids,
+        positions,
+        trained,
+        tapes,
+        torch.cat(pixels) if pixels else None,
+        torch.tensor(grids) if grids else None,
+        [task.pictures for task in tasks],
+    )
+
+
+class WorldBatches:
+    """`batch(step)`: the dialogues of one training step.
+
+    Args:
+        size: a dialogue's length, by which a group is sorted.
+        wanted: leaves out tasks that a stage can't use.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        batch_size: int,
+        processor: DuoGenProcessor,
+        size: Callable[[Task], int],
+        wanted: Callable[[Task], bool] = lambda task: True,
+    ) -> None:
+        self.seed, self.batch_size, self.processor, self.size, self.wanted = seed, batch_size, processor, size, wanted
+        self._group = lru_cache(maxsize=2)(self._draw_group)
+
+    def _draw_group(self, group: int) -> list[list[Task]]:
+        tasks: list[Task] = []
+        index = 0
+        while len(tasks) < GROUP * self.batch_size:
+            task = draw_task(self.seed, group * 1_000_000 + index)
+            index += 1
+            if self.wanted(task):
+                tasks.append(task)
+        tasks.sort(key=self.size)
+        batches = [tasks[i : i + self.batch_size] for i in range(0, len(tasks), self.batch_size)]
+        random.Random(f"{self.seed}/{group}").shuffle(batches)
+        return batches
+
+    def batch(self, step: int) -> Batch:
+        return collate(self._group(step // GROUP)[step % GROUP], self.processor)
+
+
+def picture_count(task: Task) -> int:
+    return len(task.pictures)
+
+
+def text_length(task: Task) -> int:
+    """Roughly how many tokens a task takes."""
+    words = sum(len(turn.request.split()) + sum(len(s.split()) for s in turn.segments) for turn in task.turns)
+    return words + 38 * picture_count(task)

@@ -1,0 +1,133 @@
+"""The training loop that both stages share: schedule, clipping, EMA, log, checkpoint, exact resume, time slices.
+
+Everything random in a step is drawn from a generator seeded by the run's seed and the step number, so a checkpoint
+needs the weights, the optimiser and the step to go on exactly as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from duogen.training.config import OptimConfig
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
+StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
+
+
+def learning_rate(config: OptimConfig, step: int) -> float:
+    """Linear warm-up, then a half cosine down to the final share."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    low = config.final_learning_rate
+    return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2)
+
+
+class Trainer:
+    """Trains `module` for `config.steps` steps, in as many calls of `run` as it takes.
+
+    Args:
+        module: holds every parameter that moves, and nothing else.
+        folder: gets ``log.jsonl`` and ``checkpoint.pt``; an earlier checkpoint there is resumed.
+    """
+
+    def __init__(self, module: nn.Module, config: OptimConfig, folder: Path, seed: int) -> None:
+        self.module, self.config, self.folder, self.seed = module, config, folder, seed
+        self.step = 0
+        self.seconds = 0.0
+        matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+        vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+        self.ema = None
+        if config.ema_decay is not None:
+            self.ema = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            self._resume()
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.config.steps
+
+    @property
+    def result(self) -> nn.Module:
+        """The trained weights: the moving average where there is one."""
+        return self.module if self.ema is None else self.ema.module
+
+    def run(self, loss_of: StepLoss, max_seconds: float | None = None, quiet: bool = False) -> bool:
+        """Trains until the last step or until `max_seconds` are over, then saves a checkpoint.
+
+        Returns:
+            Whether all steps are done.
+        """
+        start = last_save = time.monotonic()
+        console = Console(stderr=True, quiet=quiet)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress, open(self.folder / LOG, "a") as log:
+            bar = progress.add_task(self.folder.name, total=self.config.steps, completed=self.step)
+            while not self.done:
+                began = time.monotonic()
+                record = self._step(loss_of)
+                self.seconds += time.monotonic() - began
+                if self.step % 20 == 0 or self.done:
+                    log.write(json.dumps({"step": self.step, **record, "seconds": round(self.seconds, 1)}) + "\n")
+                    log.flush()
+                progress.update(bar, completed=self.step, description=f"{self.folder.name} loss {record['loss']:.4f}")
+                now = time.monotonic()
+                if max_seconds is not None and now - start > max_seconds:
+                    break
+                if now - last_save > 120:
+                    self._save()
+                    last_save = now
+        self._save()
+        return self.done
+
+    def _step(self, loss_of: StepLoss) -> dict[str, float]:
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        loss, extra = loss_of(self.step, generator)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.module)
+        self.step += 1
+        return {"loss": round(loss.item(), 5), "lr": rate, "norm": round(float(norm), 4), **extra}
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+        }
+        temporary = self.folder / f".{CHECKPOINT}.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / CHECKPOINT)
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.step, self.seconds = state["step"], state["seconds"]

@@ -1,0 +1,118 @@
+"""Makes a whole model from nothing: tokenizer, codec, stage 1, stage 2, then a pipeline folder.
+
+Every part reads what the parts before it left in the run folder and can be run by itself; the two stages can be
+stopped at any time and go on from their last checkpoint:
+
+    run/recipe.json   the resolved recipe and the git commit
+    run/processor/    tokenizer and image processor
+    run/vae/          the patch codec
+    run/stage1/       log and checkpoint        run/mllm/         the tuned MLLM
+    run/stage2/       log and checkpoint        run/model/        the finished pipeline
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from itertools import count, islice
+from pathlib import Path
+
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from duogen.document import write_atomically
+from duogen.errors import InputError
+from duogen.models.mllm import small_qwen
+from duogen.models.processor import DuoGenProcessor
+from duogen.models.vae import PatchCodec
+from duogen.training.codec import fit_codec
+from duogen.training.config import Recipe
+from duogen.training.data import draw_task
+from duogen.training.stage1 import train_stage1
+from duogen.training.tokenizer import train_processor
+from duogen.training.world.render import render
+
+PARTS = ("tokenizer", "codec", "stage1")
+
+
+class Run:
+    """One model in the making.
+
+    Raises:
+        InputError: the folder holds a run of another recipe.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, quiet: bool = False) -> None:
+        self.recipe, self.folder, self.quiet = recipe, folder, quiet
+        path = folder / "recipe.json"
+        if path.exists():
+            if Recipe.model_validate(json.loads(path.read_text())["recipe"]) != recipe:
+                raise InputError(f"{folder}: holds a run of another recipe; choose another folder with -o")
+        else:
+            record = {"recipe": recipe.model_dump(), "git": _commit()}
+            write_atomically(path, json.dumps(record, indent=2).encode())
+
+    def part(self, name: str, max_seconds: float | None = None) -> bool:
+        """Runs one part, or what is left of it; returns whether it is complete."""
+        make: Callable[..., bool] = getattr(self, f"_{name}")
+        return make(max_seconds) if name.startswith("stage") else make()
+
+    def _tokenizer(self) -> bool:
+        config, target = self.recipe.tokenizer, self.folder / "processor"
+        if not target.exists():
+            tasks = (draw_task(self.recipe.seed, index) for index in range(config.sample_tasks))
+            texts = [text for task in tasks for turn in task.turns for text in (turn.request, *turn.segments)]
+            processor = train_processor(texts, config.vocab_size, self.recipe.codec.patch_size, config.max_pixels)
+            processor.save_pretrained(target)
+        return True
+
+    def _codec(self) -> bool:
+        config, target = self.recipe.codec, self.folder / "vae"
+        if not target.exists():
+            drawn = (draw_task(self.recipe.seed, index) for index in count())
+            scenes = (task.pictures[-1] for task in drawn if task.pictures)
+            images = [render(scene) for scene in islice(scenes, config.sample_pictures)]
+            fit_codec(images, config.patch_size, config.z_dim, config.whitening).save_pretrained(target)
+        return True
+
+    def _stage1(self, max_seconds: float | None) -> bool:
+        target = self.folder / "mllm"
+        if target.exists():
+            return True
+        config, processor = self.recipe.mllm, self.processor()
+        torch.manual_seed(self.recipe.seed)
+        model = small_qwen(
+            processor, config.hidden, config.layers, config.heads, config.kv_heads, config.vision_hidden, config.vision_layers
+        )  # fmt: skip
+        done = train_stage1(
+            model, processor, self.recipe.stage1, self.folder / "stage1", self.recipe.seed, max_seconds, self.quiet
+        )
+        if done:
+            model.save_pretrained(target)
+        return done
+
+    # What earlier parts left
+
+    def processor(self) -> DuoGenProcessor:
+        return DuoGenProcessor.from_pretrained(self._made("processor", "tokenizer"))
+
+    def vae(self) -> PatchCodec:
+        return PatchCodec.from_pretrained(self._made("vae", "codec"))
+
+    def mllm(self) -> Qwen2_5_VLForConditionalGeneration:
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(self._made("mllm", "stage1"))
+
+    def _made(self, name: str, part: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise InputError(f"{path} is missing: run the part '{part}' first")
+        return path
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

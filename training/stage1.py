@@ -1,0 +1,68 @@
+"""Stage 1: instruction tuning. Only the MLLM moves, by next-token prediction (paper, section 4).
+
+User turns are masked; the assistant's text, its `<BOV>` tokens and the end of its turn are in the loss. Pictures go
+through the vision encoder, which learns with the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from duogen.models.mllm import batch_states
+from duogen.models.processor import BOV, DuoGenProcessor
+from duogen.training.config import Stage1Config
+from duogen.training.data import Batch, WorldBatches, text_length
+from duogen.training.loop import Trainer
+
+
+def next_token_loss(
+    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, bov: int
+) -> tuple[Tensor, dict[str, float]]:
+    """Cross-entropy over the trained tokens, and how often the most likely token is right (all, and `<BOV>` alone)."""
+    device = model.device
+    states, _ = batch_states(
+        model,
+        batch.ids.to(device),
+        batch.positions.to(device),
+        None if batch.pixels is None else batch.pixels.to(device),
+        None if batch.grids is None else batch.grids.to(device),
+    )
+    targets, wanted = batch.ids[:, 1:].to(device), batch.trained[:, 1:].to(device)
+    logits = model.lm_head(states[:, :-1][wanted])
+    targets = targets[wanted]
+    right = logits.argmax(-1) == targets
+    calls = targets == bov
+    extra = {"accuracy": round(right.float().mean().item(), 4)}
+    if calls.any():
+        extra["bov_accuracy"] = round(right[calls].float().mean().item(), 4)
+    return F.cross_entropy(logits, targets), extra
+
+
+def train_stage1(
+    model: Qwen2_5_VLForConditionalGeneration,
+    processor: DuoGenProcessor,
+    config: Stage1Config,
+    folder: Path,
+    seed: int,
+    max_seconds: float | None = None,
+    quiet: bool = False,
+) -> bool:
+    """Trains (or goes on training) the MLLM in place; returns whether all steps are done."""
+    model.requires_grad_(True).train()
+    trainer = Trainer(model, config, folder, seed)
+    batches = WorldBatches(seed, config.batch_size, processor, text_length)
+    bov = processor.id(BOV)
+
+    def loss_of(step: int, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        return next_token_loss(model, batches.batch(step), bov)
+
+    done = trainer.run(loss_of, max_seconds, quiet)
+    if trainer.ema is not None and done:
+        model.load_state_dict(trainer.result.state_dict())
+    model.requires_grad_(False).eval()
+    return done
