@@ -7,7 +7,8 @@ stopped at any time and go on from their last checkpoint:
     run/processor/    tokenizer and image processor
     run/vae/          the patch codec
     run/stage1/       log and checkpoint        run/mllm/         the tuned MLLM
-    run/stage2/       log and checkpoint        run/model/        the finished pipeline
+    run/stage2/       log and checkpoint        run/aligned/      connector and DiT
+    run/model/        the finished pipeline
 """
 
 from __future__ import annotations
@@ -17,23 +18,30 @@ import subprocess
 from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
+from typing import cast
 
 import torch
+from diffusers import CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.document import write_atomically
 from duogen.errors import InputError
+from duogen.models.connector import Connector
+from duogen.models.dit import small_cosmos
 from duogen.models.mllm import small_qwen
+from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec
 from duogen.training.config import Recipe
 from duogen.training.data import draw_task
+from duogen.training.loop import Trainer
 from duogen.training.stage1 import train_stage1
+from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
 
-PARTS = ("tokenizer", "codec", "stage1")
+PARTS = ("tokenizer", "codec", "stage1", "stage2", "assemble")
 
 
 class Run:
@@ -91,6 +99,62 @@ class Run:
         if done:
             model.save_pretrained(target)
         return done
+
+    def _stage2(self, max_seconds: float | None) -> bool:
+        target = self.folder / "aligned"
+        if target.exists():
+            return True
+        aligned, mllm = self._aligned(), self.mllm().requires_grad_(False).eval()
+        done = train_stage2(
+            aligned, mllm, self.processor(), self.vae(), self.recipe.stage2, self.recipe.dit.mode,
+            self.folder / "stage2", self.recipe.seed, max_seconds, self.quiet,
+        )  # fmt: skip
+        if done:
+            aligned.connector.save_pretrained(target / "connector")
+            aligned.transformer.save_pretrained(target / "transformer")
+        return done
+
+    def _assemble(self) -> bool:
+        target = self._made("aligned", "stage2")
+        connector = Connector.from_pretrained(target / "connector")
+        self.pipeline(connector, CosmosTransformer3DModel.from_pretrained(target / "transformer")).save_pretrained(
+            self.folder / "model"
+        )
+        return True
+
+    def _aligned(self) -> Aligned:
+        """Connector and DiT as stage 2 starts them."""
+        config = self.recipe.dit
+        torch.manual_seed(self.recipe.seed + 1)
+        connector = Connector(self.recipe.mllm.layers * self.recipe.mllm.hidden, config.text_embed_dim)
+        transformer = small_cosmos(
+            self.recipe.codec.z_dim, config.heads, config.head_dim, config.layers, config.text_embed_dim, config.adaln_lora_dim
+        )  # fmt: skip
+        return Aligned(connector, transformer)
+
+    def preview(self) -> DuoGenPipeline:
+        """The model as the last checkpoint of stage 2 has it, to look at while it is still being trained."""
+        aligned = self._aligned()
+        trainer = Trainer(aligned, self.recipe.stage2, self.folder / "stage2", self.recipe.seed)
+        best = cast(Aligned, trainer.result)
+        return self.pipeline(best.connector, best.transformer)
+
+    def pipeline(self, connector: Connector, transformer: CosmosTransformer3DModel) -> DuoGenPipeline:
+        """All parts put together."""
+        sampler = self.recipe.sampler
+        return DuoGenPipeline(
+            mllm=self.mllm().eval(),
+            processor=self.processor(),
+            connector=connector.eval(),
+            transformer=transformer.eval(),
+            vae=self.vae(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=sampler.shift),
+            attention_mode=self.recipe.dit.mode,
+            default_steps=sampler.steps,
+            default_guidance=sampler.guidance,
+            default_size=sampler.size,
+            max_condition_pixels=sampler.size**2,
+        )
 
     # What earlier parts left
 

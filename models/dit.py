@@ -1,0 +1,247 @@
+"""The diffusion transformer on a flat sequence of picture tokens.
+
+diffusers' `CosmosTransformer3DModel` stacks frames of one size along time and lets all see all. `CosmosDiT` runs the
+same weights on pictures of any sizes, one after the other in one sequence, with a mask, with key-value pairs kept from
+earlier calls, and with the cross-attention's keys and values computed once. For frames of one size and no mask the
+numbers are those of the upstream ``forward`` (a test compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from diffusers import CosmosTransformer3DModel
+from diffusers.models.embeddings import apply_rotary_emb
+from torch import Tensor
+from torch.nn import functional as F
+
+from duogen.models.attention import attend
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values of one block, [B, heads, N, head_dim] each."""
+
+CONDITION_SIGMA = 1e-4
+"""The timestep that condition frames are shown at (Cosmos-Predict2.5's own near-zero)."""
+
+
+class Frame(NamedTuple):
+    """One picture for the DiT.
+
+    `latent` [B, C, h, w]; `index` its place in time; `sigma` [B] its noise level; `condition` tells whether it is a
+    clean condition frame or the picture being painted.
+    """
+
+    latent: Tensor
+    index: int
+    sigma: Tensor
+    condition: bool
+
+
+class DiTOutput(NamedTuple):
+    """`velocity`: for each frame [B, C, h, w]. `kept`: each block's self-attention keys and values of these frames."""
+
+    velocity: list[Tensor]
+    kept: list[KeyValue]
+
+
+class DiT(Protocol):
+    """What the sampler needs of a diffusion transformer."""
+
+    def context(self, vectors: Tensor) -> list[KeyValue]:
+        """Each block's cross-attention keys and values of connector output [B, S, channels]."""
+
+    def tokens_of(self, latent: Tensor) -> int:
+        """How many tokens a latent [.., h, w] takes."""
+
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        context: Sequence[KeyValue],
+        cross_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
+        past: Sequence[KeyValue] | None = None,
+    ) -> DiTOutput:
+        """The velocity (noise - clean) of every frame.
+
+        Args:
+            context: of `context`; a batch of one is shared by all.
+            cross_mask: boolean, broadcastable to [B, 1, N, S].
+            self_mask: boolean, broadcastable to [B, 1, N, past + N].
+            past: keys and values of earlier frames; a batch of one is shared by all.
+        """
+
+
+class CosmosDiT:
+    """Cosmos-Predict2.5's transformer as a `DiT` (upstream: diffusers, ``transformer_cosmos.py``)."""
+
+    def __init__(self, model: CosmosTransformer3DModel) -> None:
+        self.model = model
+        self.patch = model.config.patch_size[1]
+
+    def tokens_of(self, latent: Tensor) -> int:
+        return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
+
+    def context(self, vectors: Tensor) -> list[KeyValue]:
+        kept = []
+        for block in self.model.transformer_blocks:
+            attn = block.attn2
+            key = attn.norm_k(self._heads(attn.to_k(vectors), attn.heads))
+            kept.append((key, self._heads(attn.to_v(vectors), attn.heads)))
+        return kept
+
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        context: Sequence[KeyValue],
+        cross_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
+        past: Sequence[KeyValue] | None = None,
+    ) -> DiTOutput:
+        model = self.model
+        counts = [self.tokens_of(frame.latent) for frame in frames]
+        hidden = torch.cat([self._embed(frame) for frame in frames], dim=1)
+        positions = torch.cat([self._positions(frame) for frame in frames])
+        rotary, learned = self._rotary(positions), self._learned(positions)
+        sigma = torch.stack([frame.sigma for frame in frames], dim=1)
+        temb, embedded = model.time_embed(hidden, sigma.flatten())
+        # Modulation is computed once a frame and spread over its tokens.
+        temb, embedded = temb.unflatten(0, sigma.shape), embedded.unflatten(0, sigma.shape)
+        owner = None
+        if len(frames) > 1:
+            owner = torch.arange(len(frames), device=hidden.device).repeat_interleave(
+                torch.tensor(counts, device=hidden.device)
+            )
+
+        kept = []
+        for number, block in enumerate(model.transformer_blocks):
+            if learned is not None:
+                hidden = hidden + learned
+            normed, gate = _modulate(block.norm1, hidden, temb, embedded, owner)
+            attn = block.attn1
+            query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
+            key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
+            value = self._heads(attn.to_v(normed), attn.heads)
+            query = apply_rotary_emb(query, rotary, use_real_unbind_dim=-2)
+            key = apply_rotary_emb(key, rotary, use_real_unbind_dim=-2)
+            kept.append((key, value))
+            if past is not None:
+                key, value = (_join(old, new) for old, new in zip(past[number], (key, value), strict=True))
+            hidden = hidden + gate * self._out(attn, attend(query, key, value, self_mask))
+
+            normed, gate = _modulate(block.norm2, hidden, temb, embedded, owner)
+            attn = block.attn2
+            query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
+            key, value = (part.expand(len(hidden), -1, -1, -1) for part in context[number])
+            hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_mask))
+
+            normed, gate = _modulate(block.norm3, hidden, temb, embedded, owner)
+            hidden = hidden + gate * block.ff(normed)
+
+        normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, owner)
+        pieces = model.proj_out(normed).split(counts, dim=1)
+        velocity = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
+        return DiTOutput(velocity, kept)
+
+    # Into and out of tokens
+
+    def _embed(self, frame: Frame) -> Tensor:
+        """Tokens [B, n, width] of a frame: its latent, the condition mask, and zeros for the padding mask."""
+        latent = frame.latent.unsqueeze(2)
+        extra = [torch.full_like(latent[:, :1], float(frame.condition))]
+        if self.model.config.concat_padding_mask:
+            extra.append(torch.zeros_like(latent[:, :1]))
+        return self.model.patch_embed(torch.cat([latent, *extra], dim=1)).flatten(1, 3)
+
+    def _unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+        p = self.patch
+        rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
+        tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
+        return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    # Positions
+
+    def _positions(self, frame: Frame) -> Tensor:
+        """Time, height and width index of every token, [n, 3]."""
+        height, width = frame.latent.shape[-2] // self.patch, frame.latent.shape[-1] // self.patch
+        device = frame.latent.device
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+        )
+        time = torch.full_like(rows, frame.index)
+        return torch.stack([time, rows, columns], dim=-1).flatten(0, 1)
+
+    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [N, head_dim] of three-axis RoPE (`CosmosRotaryPosEmbed`, any positions)."""
+        rope = self.model.rope
+        angles = []
+        for axis, (dim, factor) in enumerate(
+            ((rope.dim_t, rope.t_ntk_factor), (rope.dim_h, rope.h_ntk_factor), (rope.dim_w, rope.w_ntk_factor))
+        ):
+            steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) / dim
+            angles.append(positions[:, axis : axis + 1].float() * (10000.0 * factor) ** -steps)
+        angle = torch.cat(angles * 2, dim=-1)
+        return angle.cos(), angle.sin()
+
+    def _learned(self, positions: Tensor) -> Tensor | None:
+        """Learned absolute positions [N, width], unit mean square (`CosmosLearnablePositionalEmbed`), if there are."""
+        table = self.model.learnable_pos_embed
+        if table is None:
+            return None
+        time, rows, columns = positions.unbind(-1)
+        total = table.pos_emb_t[time] + table.pos_emb_h[rows] + table.pos_emb_w[columns]
+        return total / (table.eps + total.square().mean(-1, keepdim=True).sqrt())
+
+    @staticmethod
+    def _heads(x: Tensor, heads: int) -> Tensor:
+        return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+    @staticmethod
+    def _out(attn: torch.nn.Module, x: Tensor) -> Tensor:
+        return attn.to_out[0](x.transpose(1, 2).flatten(2))
+
+
+def _modulate(
+    norm: torch.nn.Module, hidden: Tensor, temb: Tensor, embedded: Tensor, owner: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Adaptive layer norm and its gate; `temb`, `embedded` are [B, frames, ..], `owner` each token's frame."""
+    shifts = norm.linear_2(norm.linear_1(F.silu(embedded))) + temb
+    if owner is not None:
+        shifts = shifts[:, owner]
+    width = hidden.shape[-1]
+    shift, scale, gate = shifts[..., :width], shifts[..., width : 2 * width], shifts[..., 2 * width :]
+    return norm.norm(hidden) * (1 + scale) + shift, gate
+
+
+def _join(old: Tensor, new: Tensor) -> Tensor:
+    return torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
+
+
+def small_cosmos(
+    latent_channels: int, heads: int, head_dim: int, layers: int, text_embed_dim: int, adaln_lora_dim: int
+) -> CosmosTransformer3DModel:
+    """A Cosmos transformer of any size, with random weights that start as the identity (adaLN-Zero)."""
+    model = CosmosTransformer3DModel(
+        in_channels=latent_channels + 1,
+        out_channels=latent_channels,
+        num_attention_heads=heads,
+        attention_head_dim=head_dim,
+        num_layers=layers,
+        text_embed_dim=text_embed_dim,
+        adaln_lora_dim=adaln_lora_dim,
+        max_size=(64, 64, 64),
+        patch_size=(1, 2, 2),
+        rope_scale=(1.0, 1.0, 1.0),
+        concat_padding_mask=False,
+        extra_pos_embed_type="learnable",
+    )
+    zeros = [model.time_embed.t_embedder.linear_2, model.norm_out.linear_2, model.proj_out]
+    for block in model.transformer_blocks:
+        zeros += [block.norm1.linear_2, block.norm2.linear_2, block.norm3.linear_2]
+    for layer in zeros:
+        torch.nn.init.zeros_(layer.weight)
+    table = model.learnable_pos_embed
+    torch.nn.init.normal_(table.pos_emb_h, std=0.5)
+    torch.nn.init.normal_(table.pos_emb_w, std=0.5)
+    return model

@@ -1,0 +1,187 @@
+"""`DuoGenPipeline`: a diffusers pipeline folder with all that one model needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLWan,
+    CosmosTransformer3DModel,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    ImagePipelineOutput,
+)
+from PIL import Image
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from duogen.errors import InputError
+from duogen.models.connector import Connector
+from duogen.models.dit import CosmosDiT
+from duogen.models.mllm import QwenVL
+from duogen.models.processor import DuoGenProcessor
+from duogen.models.sampler import PaintSettings
+from duogen.models.vae import PatchCodec
+
+MODES = ("causal", "full")
+
+
+class DuoGenPipeline(DiffusionPipeline):
+    """MLLM, connector, diffusion transformer and VAE of one model.
+
+    Args:
+        attention_mode: how the DiT's frames see one another; a property of the checkpoint. ``full``: condition frames
+            and the noisy frame see all (the paper's). ``causal``: a frame sees itself and earlier ones, and reads only
+            the text before its own `<BOV>`, so that its keys and values can be kept.
+        default_steps, default_guidance, default_size: used where a request doesn't say.
+        max_condition_pixels: larger pictures are scaled down before they become condition frames.
+        system_prompt: put before dialogues that have none of their own.
+    """
+
+    model_cpu_offload_seq = "mllm->connector->transformer->vae"
+
+    def __init__(
+        self,
+        mllm: Qwen2_5_VLForConditionalGeneration,
+        processor: DuoGenProcessor,
+        connector: Connector,
+        transformer: CosmosTransformer3DModel,
+        vae: PatchCodec | AutoencoderKLWan,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        attention_mode: str = "full",
+        default_steps: int = 36,
+        default_guidance: float = 8.0,
+        default_size: int = 512,
+        max_condition_pixels: int = 512 * 512,
+        system_prompt: str | None = None,
+    ) -> None:
+        super().__init__()
+        if attention_mode not in MODES:
+            raise InputError(f"attention_mode must be one of {', '.join(MODES)}, not {attention_mode!r}")
+        self.register_modules(
+            mllm=mllm, processor=processor, connector=connector, transformer=transformer, vae=vae, scheduler=scheduler
+        )
+        self.register_to_config(
+            attention_mode=attention_mode,
+            default_steps=default_steps,
+            default_guidance=default_guidance,
+            default_size=default_size,
+            max_condition_pixels=max_condition_pixels,
+            system_prompt=system_prompt,
+        )
+        self.language = QwenVL(mllm)
+        self.painter = CosmosDiT(transformer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DuoGenPipeline:
+        """Loads a pipeline folder.
+
+        Raises:
+            InputError: the folder holds no DuoGen model.
+        """
+        root = Path(pretrained_model_name_or_path)
+        if not (root / "model_index.json").is_file():
+            raise InputError(f"{root}: not a DuoGen model folder (no model_index.json in it)")
+        index = cls.load_config(root)
+        dtype = {"torch_dtype": kwargs["torch_dtype"]} if "torch_dtype" in kwargs else {}
+        # diffusers resolves classes of its own and of transformers; ours are handed over ready-made.
+        kwargs.setdefault("processor", DuoGenProcessor.from_pretrained(root / "processor"))
+        kwargs.setdefault("connector", Connector.from_pretrained(root / "connector", **dtype))
+        if index["vae"][1] == PatchCodec.__name__:
+            kwargs.setdefault("vae", PatchCodec.from_pretrained(root / "vae", **dtype))
+        kwargs.setdefault("torch_dtype", torch.float32)
+        return super().from_pretrained(root, **kwargs)
+
+    # Latents
+
+    @property
+    def side_multiple(self) -> int:
+        """Width and height of every picture must be multiples of this."""
+        return self._spatial_factor * self.painter.patch
+
+    @property
+    def _spatial_factor(self) -> int:
+        if isinstance(self.vae, PatchCodec):
+            return self.vae.config.patch_size
+        return self.vae.config.scale_factor_spatial
+
+    def fitted(self, image: Image.Image) -> Image.Image:
+        """The picture as a condition frame takes it: its own shape, sides rounded to `side_multiple`, area limited."""
+        multiple = self.side_multiple
+        shrink = min(1.0, (self.config.max_condition_pixels / (image.width * image.height)) ** 0.5)
+        width, height = (max(multiple, round(side * shrink / multiple) * multiple) for side in image.size)
+        return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BICUBIC)
+
+    def encode_picture(self, image: Image.Image) -> Tensor:
+        """The normalised latent [1, C, h, w] of a picture."""
+        fitted = self.fitted(image).convert("RGB")
+        pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
+        pixels = pixels.view(1, 1, fitted.height, fitted.width, 3).permute(0, 4, 1, 2, 3)
+        pixels = (pixels.to(torch.float32) / 127.5 - 1).to(self.vae.device, self.vae.dtype)
+        mean, std = self._latent_scale()
+        return ((self.vae.encode(pixels).latent_dist.mode() - mean) / std)[:, :, 0].to(self.transformer.dtype)
+
+    def decode_picture(self, latent: Tensor) -> Image.Image:
+        """The picture of a normalised latent [1, C, h, w]."""
+        mean, std = self._latent_scale()
+        z = latent.unsqueeze(2).to(self.vae.device, self.vae.dtype) * std + mean
+        pixels = self.vae.decode(z).sample[0, :, 0].float().clamp(-1, 1)
+        return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+
+    def _latent_scale(self) -> tuple[Tensor, Tensor]:
+        mean, std = (
+            torch.tensor(values, device=self.vae.device, dtype=self.vae.dtype).view(1, -1, 1, 1, 1)
+            for values in (self.vae.config.latents_mean, self.vae.config.latents_std)
+        )
+        return mean, std
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Shape of the noise for a picture of that size.
+
+        Raises:
+            InputError: a side isn't a multiple of `side_multiple`.
+        """
+        multiple = self.side_multiple
+        if width % multiple or height % multiple:
+            raise InputError(f"width and height must be multiples of {multiple} for this model, not {width} x {height}")
+        factor = self._spatial_factor
+        return (1, self.vae.config.z_dim, height // factor, width // factor)
+
+    def resolve(self, settings: PaintSettings) -> PaintSettings:
+        """`settings` with this model's defaults for whatever is None."""
+        config = self.config
+        return settings.model_copy(
+            update={
+                "steps": settings.steps or config.default_steps,
+                "guidance": config.default_guidance if settings.guidance is None else settings.guidance,
+                "width": settings.width or config.default_size,
+                "height": settings.height or config.default_size,
+            }
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str,
+        image: Image.Image | list[Image.Image] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        seed: int = 0,
+        callback_on_step: Callable[[int, int], None] | None = None,
+    ) -> ImagePipelineOutput:
+        """One picture from a prompt and any number of reference pictures, without a plan around it."""
+        from duogen.models.session import Session
+
+        references = [] if image is None else image if isinstance(image, list) else [image]
+        settings = PaintSettings(
+            steps=num_inference_steps, guidance=guidance_scale, width=width, height=height, seed=seed
+        )
+        session = Session(self, [("user", [*references, prompt])])
+        session.ask()
+        return ImagePipelineOutput(images=[session.paint(settings, callback_on_step).image])

@@ -1,0 +1,225 @@
+"""One dialogue in flight: text, pictures, the MLLM's cache, and all that the DiT has read so far.
+
+Nothing is computed twice. The MLLM's KV cache lives from the first token to the last; its hidden states pass through
+the connector as they come; the DiT's cross-attention keys and values are made once a token; in ``causal`` mode the keys
+and values of finished pictures are kept too, so that denoising touches the new picture's tokens alone. A painted
+picture's clean latent is the next picture's condition frame; it is never decoded and encoded again.
+
+`duogen.models.strict` does the same work without any of this, and must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue
+from duogen.models.layout import Turn, lay_out
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.processor import BOV, IM_END
+from duogen.models.sampler import OnStep, PaintSettings, denoise, initial_noise
+
+Stop = Literal["picture", "end", "length", "repetition"]
+
+
+class DecodeSettings(BaseModel):
+    """How text is chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    temperature: float = Field(0.0, ge=0, le=5, description="0 always takes the most likely token")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus: the smallest set of tokens with this probability")
+    max_tokens: int = Field(256, ge=1, le=8192, description="longest piece of text between two pictures")
+    seed: int = Field(0, ge=0, description="for temperatures above 0")
+
+
+class Painted(NamedTuple):
+    """A picture and the clean latent [1, C, h, w] behind it."""
+
+    image: Image.Image
+    latent: Tensor
+
+
+class Session:
+    """A dialogue on a pipeline.
+
+    Args:
+        turns: what has been said so far; an assistant's turn at the end stays open and is continued.
+        latents: clean latents of pictures in `turns`, by picture number, where they are known; the others are encoded.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, pipeline: DuoGenPipeline, turns: Sequence[Turn], latents: dict[int, Tensor] | None = None
+    ) -> None:
+        self.pipeline = pipeline
+        self.tape, self._pixels = lay_out(turns, pipeline.processor, open_end=True)
+        self._cache = pipeline.language.new_cache()
+        self._fed = 0
+        self._fed_pictures = 0
+        self._vectors: list[Tensor] = []
+        self._context: list[KeyValue] | None = None
+        self._frames: list[KeyValue] | None = None
+        self._kept = 0
+        known = latents or {}
+        images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
+        self.latents = [
+            known[index] if index in known else pipeline.encode_picture(image) for index, image in enumerate(images)
+        ]
+        self.feed()
+
+    # Text
+
+    @torch.no_grad()
+    def feed(self) -> None:
+        """Runs the tokens that the MLLM hasn't seen yet, and hands their states to the connector."""
+        tape = self.tape
+        if self._fed == len(tape.ids):
+            return
+        slots = tape.slots[self._fed_pictures :]
+        out = self.pipeline.language.extend(
+            torch.tensor([tape.ids[self._fed :]]),
+            tape.positions(self._fed),
+            self._cache,
+            self._fed,
+            self._pixels if slots else None,
+            torch.tensor([slot.grid for slot in slots]) if slots else None,
+        )
+        self._fed, self._fed_pictures = len(tape.ids), len(tape.slots)
+        self._logits = out.logits[0, -1].float()
+        self._vectors.append(self.pipeline.connector(out.states))
+
+    @torch.no_grad()
+    def decode(self, settings: DecodeSettings) -> Iterator[str]:
+        """Writes text until a picture is due or the answer is complete; yields it piece by piece.
+
+        `stopped` then tells why it ended.
+        """
+        processor = self.pipeline.processor
+        bov, end = processor.id(BOV), processor.id(IM_END)
+        generator = torch.Generator().manual_seed(settings.seed)
+        written: list[int] = []
+        shown = ""
+        self.stopped: Stop = "length"
+        while len(written) < settings.max_tokens:
+            token = pick(self._logits.cpu(), settings, generator)
+            if token in (bov, end):
+                self.stopped = "picture" if token == bov else "end"
+                break
+            written.append(token)
+            self.tape.add_ids([token])
+            self.feed()
+            text = processor.decode(written)
+            # A character of several bytes may still be incomplete.
+            if not text.endswith("\ufffd") and len(text) > len(shown):
+                yield text[len(shown) :]
+                shown = text
+            if _repeats(written):
+                self.stopped = "repetition"
+                break
+        if self.stopped == "picture":
+            self.ask()
+
+    def ask(self) -> None:
+        """Puts a `<BOV>` on the tape: a picture is due here."""
+        self.tape.add_ids([self.pipeline.processor.id(BOV)])
+
+    # Pictures
+
+    @torch.no_grad()
+    def paint(self, settings: PaintSettings, on_step: OnStep | None = None) -> Painted:
+        """Paints the picture that the last `<BOV>` asks for; `append` puts it into the dialogue.
+
+        Raises:
+            InputError: a size that the model can't paint.
+        """
+        pipeline, settings = self.pipeline, self.pipeline.resolve(settings)
+        assert settings.steps and settings.width and settings.height and settings.guidance
+        device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
+        noise = initial_noise(pipeline.latent_shape(settings.width, settings.height), settings.seed, device, dtype)
+        asked = len(self.tape.ids) - 1
+        context = self._read(asked)
+        reach = [asked] if settings.guidance == 1 else [asked, self.tape.unconditional(asked)]
+        cross_mask = _prefixes(reach, asked, device)
+        causal = pipeline.config.attention_mode == "causal"
+        past = self._keep_frames() if causal else None
+        index, near_zero = len(self.latents), torch.full((len(reach),), CONDITION_SIGMA, device=device)
+        earlier = [] if causal else [
+            Frame(latent.expand(len(reach), -1, -1, -1), number, near_zero, True)
+            for number, latent in enumerate(self.latents)
+        ]  # fmt: skip
+
+        def velocity_of(latent: Tensor, sigma: Tensor) -> Tensor:
+            new = Frame(latent.expand(len(reach), -1, -1, -1), index, sigma.expand(len(reach)), False)
+            return pipeline.painter([*earlier, new], context, cross_mask, past=past).velocity[-1]
+
+        latent = denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance, on_step)
+        return Painted(pipeline.decode_picture(latent), latent)
+
+    def append(self, image: Image.Image, latent: Tensor) -> None:
+        """Puts a painted picture behind its `<BOV>`, for the MLLM to see and for later pictures to build on."""
+        self._pixels, grids = self.pipeline.processor.pixels([image])
+        self.tape.add_picture(grids[0], generated=True)
+        self.latents.append(latent)
+        self.feed()
+
+    def _read(self, length: int) -> list[KeyValue]:
+        """The DiT's cross-attention keys and values of the first `length` tokens; new tokens are added to those kept."""
+        if self._vectors:
+            fresh = self.pipeline.painter.context(torch.cat(self._vectors, dim=1))
+            self._context = _append(self._context, fresh)
+            self._vectors = []
+        assert self._context is not None
+        return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
+
+    def _keep_frames(self) -> list[KeyValue] | None:
+        """Self-attention keys and values of all pictures so far; those not read yet are read once, in order."""
+        for number in range(self._kept, len(self.latents)):
+            latent = self.latents[number]
+            sigma = torch.full((1,), CONDITION_SIGMA, device=latent.device)
+            context = self._read(self.tape.slots[number].asked)
+            fresh = self.pipeline.painter([Frame(latent, number, sigma, True)], context, past=self._frames).kept
+            self._frames = _append(self._frames, fresh)
+        self._kept = len(self.latents)
+        return self._frames
+
+
+def pick(logits: Tensor, settings: DecodeSettings, generator: torch.Generator) -> int:
+    """The next token of logits [vocabulary]."""
+    if settings.temperature == 0:
+        return int(logits.argmax())
+    chances, order = torch.softmax(logits / settings.temperature, -1).sort(descending=True)
+    # A token stays while those before it hold less than top_p: the most likely one always does.
+    chances[chances.cumsum(-1) - chances >= settings.top_p] = 0
+    return int(order[torch.multinomial(chances, 1, generator=generator)])
+
+
+def _repeats(written: list[int], times: int = 4, longest: int = 24) -> bool:
+    """Whether the text has run into a loop: its end is the same phrase, `times` over."""
+    for size in range(1, longest + 1):
+        tail = written[-size * times :]
+        if len(tail) == size * times and tail == tail[:size] * times:
+            return True
+    return False
+
+
+def _prefixes(reach: list[int], length: int, device: torch.device) -> Tensor | None:
+    """A mask [branches, 1, 1, length] that lets each branch read its own prefix; None where all read all."""
+    if all(limit == length for limit in reach):
+        return None
+    limits = torch.tensor(reach, device=device)[:, None, None, None]
+    return torch.arange(length, device=device) < limits
+
+
+def _append(old: list[KeyValue] | None, new: list[KeyValue]) -> list[KeyValue]:
+    """Each block's keys and values, the old ones first."""
+    if old is None:
+        return new
+    return [
+        (torch.cat([key, new_key], dim=2), torch.cat([value, new_value], dim=2))
+        for (key, value), (new_key, new_value) in zip(old, new, strict=True)
+    ]

@@ -1,0 +1,98 @@
+"""The same dialogue without any cache: the yardstick that the fast path is held against.
+
+Every function prefills the whole token sequence again, recomputes every key and value, and shows the DiT all frames at
+every denoising step, with masks where the fast path keeps what it knows. Only the condition latents are shared: a
+painted picture's clean latent is its condition frame on both paths, because a round trip through the VAE isn't exact.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from duogen.models.dit import CONDITION_SIGMA, Frame
+from duogen.models.layout import Tape
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.processor import BOV, IM_END
+from duogen.models.sampler import PaintSettings, denoise, initial_noise
+
+
+@torch.no_grad()
+def prefill(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
+    """The first `length` tokens of a tape, from nothing.
+
+    Args:
+        pixels: patches of all pictures on the tape; those behind `length` are left out.
+
+    Returns:
+        Logits [vocabulary] after the last of them, and hidden states [1, length, layers, hidden].
+    """
+    slots = [slot for slot in tape.slots if slot.end <= length]
+    grids = torch.tensor([slot.grid for slot in slots]) if slots else None
+    if pixels is not None and grids is not None:
+        pixels = pixels[: int(grids.prod(-1).sum())]
+    out = pipeline.language.extend(
+        torch.tensor([tape.ids[:length]]),
+        tape.positions()[:, :length],
+        pipeline.language.new_cache(),
+        0,
+        pixels if slots else None,
+        grids,
+    )
+    return out.logits[0, -1].float(), out.states
+
+
+def write(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, max_tokens: int) -> tuple[list[int], int | None]:
+    """Greedy text after a tape, one whole prefill a token.
+
+    Returns:
+        The tokens written, and the `<BOV>` or end mark that stopped them (None at `max_tokens`).
+    """
+    stops = (pipeline.processor.id(BOV), pipeline.processor.id(IM_END))
+    grown = Tape(pipeline.processor, list(tape.ids), list(tape.trained), list(tape.slots), list(tape._positions), tape._next)
+    written: list[int] = []
+    while len(written) < max_tokens:
+        token = int(prefill(pipeline, grown, pixels, len(grown.ids))[0].argmax())
+        if token in stops:
+            return written, token
+        written.append(token)
+        grown.add_ids([token])
+    return written, None
+
+
+@torch.no_grad()
+def paint(
+    pipeline: DuoGenPipeline,
+    tape: Tape,
+    pixels: Tensor | None,
+    latents: list[Tensor],
+    asked: int,
+    settings: PaintSettings,
+) -> Tensor:
+    """The clean latent [1, C, h, w] of the picture asked for at token `asked`, after the pictures of `latents`."""
+    settings = pipeline.resolve(settings)
+    assert settings.steps and settings.width and settings.height and settings.guidance
+    device = pipeline.transformer.device
+    _, states = prefill(pipeline, tape, pixels, asked)
+    context = pipeline.painter.context(pipeline.connector(states))
+    counts = [pipeline.painter.tokens_of(latent) for latent in latents]
+    noise = initial_noise(
+        pipeline.latent_shape(settings.width, settings.height), settings.seed, device, pipeline.transformer.dtype
+    )
+    counts.append(pipeline.painter.tokens_of(noise))
+    causal = pipeline.config.attention_mode == "causal"
+    frame = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device)
+    seen = (frame[None, :] <= frame[:, None])[None, None] if causal else None
+    near_zero = torch.full((1,), CONDITION_SIGMA, device=device)
+
+    def velocity_of(latent: Tensor, sigma: Tensor) -> Tensor:
+        frames = [Frame(known, number, near_zero, True) for number, known in enumerate(latents)]
+        frames.append(Frame(latent, len(latents), sigma.expand(1), False))
+        branches = []
+        for reach in [asked] if settings.guidance == 1 else [asked, tape.unconditional(asked)]:
+            limits = [slot.asked if causal else reach for slot in tape.slots[: len(latents)]] + [reach]
+            read = torch.arange(asked, device=device) < torch.tensor(limits, device=device)[frame][:, None]
+            branches.append(pipeline.painter(frames, context, read[None, None], seen).velocity[-1])
+        return torch.cat(branches)
+
+    return denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance)

@@ -1,0 +1,221 @@
+"""Stage 2: interleaved context alignment. The MLLM is frozen; connector and DiT learn to paint (paper, section 4).
+
+Flow matching on the DiT's latents. Two forms, one for each attention mode:
+
+* ``causal``: a clean and a noisy copy of every picture stand in one sequence. A noisy picture sees the clean ones
+  before it and itself, a clean one the clean ones before it and itself, and each reads only the text before its own
+  `<BOV>`. So every generated picture of a dialogue is a target in one pass.
+* ``full``: one target picture a dialogue, drawn at random; it and all pictures before it see one another.
+
+Condition dropout keeps what guidance's negative branch will keep: all but the last text segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import CosmosTransformer3DModel
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from duogen.models.connector import Connector
+from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
+from duogen.models.mllm import batch_states
+from duogen.models.processor import DuoGenProcessor
+from duogen.models.vae import PatchCodec
+from duogen.training.codec import to_pixels
+from duogen.training.config import Stage2Config
+from duogen.training.data import Batch, WorldBatches, picture_count, text_length
+from duogen.training.loop import Trainer
+from duogen.training.world.render import render
+from duogen.training.world.task import Task
+
+
+class Aligned(nn.Module):
+    """What stage 2 moves: connector and DiT."""
+
+    def __init__(self, connector: Connector, transformer: CosmosTransformer3DModel) -> None:
+        super().__init__()
+        self.connector, self.transformer = connector, transformer
+
+
+class Targets:
+    """The pictures of a batch as latents, with all that is drawn at random for a step.
+
+    Attributes (B dialogues of at most K pictures, each [C, h, w]):
+        clean, noise: [B, K, C, h, w]. sigma: [B, K] noise level of the noisy copies.
+        shown: [B, K, C, h, w], the clean copies with a little noise. counted: [B, K], which noisy copies are targets.
+        reach: [B, K], how many tokens a clean copy reads. noisy_reach: the same for the noisy copy, after dropout.
+    """
+
+    def __init__(self, batch: Batch, vae: PatchCodec, config: Stage2Config, generator: torch.Generator) -> None:
+        rows, most = len(batch.scenes), max(len(scenes) for scenes in batch.scenes)
+        images = [render(scene) for scenes in batch.scenes for scene in scenes]
+        latents = encode(vae, to_pixels(images))
+        self.clean = latents.new_zeros(rows, most, *latents.shape[1:])
+        self.counted = torch.zeros(rows, most, dtype=torch.bool)
+        self.reach = torch.ones(rows, most, dtype=torch.long)
+        self.noisy_reach = torch.ones(rows, most, dtype=torch.long)
+        dropped = torch.rand(rows, most, generator=generator) < config.drop_last_text
+        used = 0
+        for row, tape in enumerate(batch.tapes):
+            count = len(tape.slots)
+            self.clean[row, :count] = latents[used : used + count]
+            used += count
+            for index, slot in enumerate(tape.slots):
+                self.counted[row, index] = slot.generated
+                self.reach[row, index] = slot.asked
+                self.noisy_reach[row, index] = tape.unconditional(slot.asked) if dropped[row, index] else slot.asked
+        self.noise = torch.randn(self.clean.shape, generator=generator)
+        self.sigma = torch.sigmoid(torch.randn(rows, most, generator=generator) + config.time_shift)
+        share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator)
+        self.shown = self.clean + share * (torch.randn(self.clean.shape, generator=generator) - self.clean)
+
+    def noisy(self) -> Tensor:
+        level = self.sigma[..., None, None, None]
+        return (1 - level) * self.clean + level * self.noise
+
+
+def encode(vae: PatchCodec, pixels: Tensor) -> Tensor:
+    """Normalised latents [B, C, h, w] of pixels [B, 3, 1, H, W]."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
+    return (vae.encode(pixels).latent_dist.mode()[:, :, 0] - mean) / std
+
+
+def causal_masks(reach: Tensor, noisy_reach: Tensor, tokens: int, length: int) -> tuple[Tensor, Tensor]:
+    """Masks for [clean 0 .. K-2 | noisy 0 .. K-1], `tokens` tokens a picture.
+
+    Returns:
+        self-attention [1, 1, N, N] and cross-attention [B, 1, N, length], both boolean.
+    """
+    most = reach.shape[1]
+    frame = torch.cat([torch.arange(most - 1), torch.arange(most)])
+    noisy = torch.arange(2 * most - 1) >= most - 1
+    earlier = ~noisy[None, :] & (frame[None, :] < frame[:, None])
+    same = (noisy[None, :] == noisy[:, None]) & (frame[None, :] == frame[:, None])
+    seen = (earlier | same).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+    limit = torch.cat([reach[:, :-1], noisy_reach], dim=1)
+    read = torch.arange(length) < limit[..., None]
+    return seen[None, None], read.repeat_interleave(tokens, 1)[:, None]
+
+
+def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared velocity error of every noisy copy, [B, K], and the mean over the counted ones."""
+    rows, most = targets.sigma.shape
+    near_zero = torch.full((rows,), CONDITION_SIGMA)
+    noisy = targets.noisy()
+    frames = [Frame(targets.shown[:, k], k, near_zero, True) for k in range(most - 1)]
+    frames += [Frame(noisy[:, k], k, targets.sigma[:, k], False) for k in range(most)]
+    tokens = dit.tokens_of(targets.clean)
+    seen, read = causal_masks(targets.reach, targets.noisy_reach, tokens, vectors.shape[1])
+    out = dit(frames, dit.context(vectors), cross_mask=read, self_mask=seen)
+    velocity = torch.stack(out.velocity[most - 1 :], dim=1)
+    error = (velocity - (targets.noise - targets.clean)).square().mean((2, 3, 4))
+    return error, error[targets.counted].mean()
+
+
+def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As `causal_loss`, for one random target a dialogue; the other entries of the errors are zero."""
+    rows, most = targets.sigma.shape
+    picked = torch.multinomial(targets.counted.float(), 1, generator=generator)[:, 0]
+    noisy = targets.noisy()
+    context = dit.context(vectors)
+    error, total = torch.zeros(rows, most), []
+    # The target's place in time differs from dialogue to dialogue: those with the same place go together.
+    for place in picked.unique().tolist():
+        group = (picked == place).nonzero()[:, 0]
+        near_zero = torch.full((len(group),), CONDITION_SIGMA)
+        frames = [Frame(targets.shown[group, k], k, near_zero, True) for k in range(place)]
+        frames.append(Frame(noisy[group, place], place, targets.sigma[group, place], False))
+        read = torch.arange(vectors.shape[1]) < targets.noisy_reach[group, place][:, None]
+        kept = [(key[group], value[group]) for key, value in context]
+        out = dit(frames, kept, cross_mask=read[:, None, None])
+        wanted = (targets.noise - targets.clean)[group, place]
+        squared = (out.velocity[-1] - wanted).square().mean((1, 2, 3))
+        error[group, place] = squared.detach()
+        total.append(squared)
+    return error, torch.cat(total).mean()
+
+
+def train_stage2(
+    aligned: Aligned,
+    mllm: Qwen2_5_VLForConditionalGeneration,
+    processor: DuoGenProcessor,
+    vae: PatchCodec,
+    config: Stage2Config,
+    mode: str,
+    folder: Path,
+    seed: int,
+    max_seconds: float | None = None,
+    quiet: bool = False,
+) -> bool:
+    """Trains (or goes on training) connector and DiT in place; returns whether all steps are done.
+
+    When they are, `aligned` holds the moving average of the weights.
+    """
+    aligned.requires_grad_(True).train()
+    # Time is left to RoPE, which goes on past the longest plan of training; a table of times would not.
+    aligned.transformer.learnable_pos_embed.pos_emb_t.requires_grad_(False)
+    trainer = Trainer(aligned, config, folder, seed)
+    batches = WorldBatches(
+        seed + 1, config.batch_size, processor, lambda task: 1000 * picture_count(task) + text_length(task), _has_target
+    )
+    dit = CosmosDiT(aligned.transformer)
+
+    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        batch = batches.batch(step)
+        targets = Targets(batch, vae, config, generator)
+        vectors = aligned.connector(_states(mllm, batch, int(targets.reach.max())))
+        if mode == "causal":
+            error, loss = causal_loss(dit, targets, vectors)
+        else:
+            error, loss = full_loss(dit, targets, vectors, generator)
+        return loss, _by_level(error, targets)
+
+    done = trainer.run(loss_of, max_seconds, quiet)
+    if done and trainer.ema is not None:
+        aligned.load_state_dict(trainer.result.state_dict())
+    aligned.requires_grad_(False).eval()
+    return done
+
+
+def _has_target(task: Task) -> bool:
+    return len(task.pictures) > task.shows_start
+
+
+@torch.no_grad()
+def _states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length: int) -> Tensor:
+    """All layers' states [B, length, layers, hidden] of the tokens that any picture may read.
+
+    The picture after the last `<BOV>` is cut off with the rest, so only pictures that stand before it are encoded.
+    """
+    patch_counts = batch.grids.prod(-1).tolist()
+    keep, start, used = [], 0, []
+    for tape in batch.tapes:
+        for slot in tape.slots:
+            size = patch_counts[len(keep)]
+            inside = slot.end <= length
+            keep.append(inside)
+            if inside:
+                used.append(batch.pixels[start : start + size])
+            start += size
+    ids = batch.ids[:, :length].clone()
+    # A row's picture that is cut in the middle lies behind everything that the row's own targets read.
+    for row, tape in enumerate(batch.tapes):
+        for slot in tape.slots:
+            if slot.asked < length < slot.end:
+                ids[row, slot.asked :] = 0
+    grids = batch.grids[torch.tensor(keep)]
+    _, states = batch_states(
+        mllm, ids, batch.positions[:, :, :length], torch.cat(used) if used else None, grids if used else None
+    )
+    return states
+
+
+def _by_level(error: Tensor, targets: Targets) -> dict[str, float]:
+    """The loss in the noisy and in the clean half of the times: the first decides what is painted, the second how."""
+    named = {"loss_high": targets.sigma > 0.75, "loss_low": targets.sigma <= 0.75}
+    chosen: Sequence[tuple[str, Tensor]] = [(n, error.detach()[m & targets.counted & (error > 0)]) for n, m in named.items()]
+    return {name: round(values.mean().item(), 4) for name, values in chosen if len(values)}
