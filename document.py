@@ -185,6 +185,12 @@ class Document(BaseModel):
             self.add_picture(picture, alt="picture given by the user")
         self.add_text(text.strip())
 
+    def branch(self) -> Document:
+        """A copy that grows on its own; the pictures are shared."""
+        copy = self.model_copy(deep=True)
+        copy._pictures = dict(self._pictures)
+        return copy
+
     # Looking
 
     @property

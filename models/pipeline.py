@@ -40,6 +40,7 @@ class DuoGenPipeline(DiffusionPipeline):
         default_steps, default_guidance, default_size: used where a request doesn't say.
         max_condition_pixels: larger pictures are scaled down before they become condition frames.
         system_prompt: put before dialogues that have none of their own.
+        draw_template, edit_template: the wording in which the model was taught to paint without a plan.
     """
 
     model_cpu_offload_seq = "mllm->connector->transformer->vae"
@@ -58,6 +59,8 @@ class DuoGenPipeline(DiffusionPipeline):
         default_size: int = 512,
         max_condition_pixels: int = 512 * 512,
         system_prompt: str | None = None,
+        draw_template: str = "{instruction}",
+        edit_template: str = "{instruction}",
     ) -> None:
         super().__init__()
         if attention_mode not in MODES:
@@ -72,6 +75,8 @@ class DuoGenPipeline(DiffusionPipeline):
             default_size=default_size,
             max_condition_pixels=max_condition_pixels,
             system_prompt=system_prompt,
+            draw_template=draw_template,
+            edit_template=edit_template,
         )
         self.language = QwenVL(mllm)
         self.painter = CosmosDiT(transformer)

@@ -124,6 +124,11 @@ class Session:
         if self.stopped == "picture":
             self.ask()
 
+    @property
+    def asking(self) -> bool:
+        """Whether a picture is due right here."""
+        return self.tape.ids[-1] == self.pipeline.processor.id(BOV)
+
     def ask(self) -> None:
         """Puts a `<BOV>` on the tape: a picture is due here."""
         self.tape.add_ids([self.pipeline.processor.id(BOV)])

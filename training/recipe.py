@@ -154,6 +154,8 @@ class Run:
             default_guidance=sampler.guidance,
             default_size=sampler.size,
             max_condition_pixels=sampler.size**2,
+            draw_template="Draw {instruction}",
+            edit_template="Edit the picture: {instruction}",
         )
 
     # What earlier parts left

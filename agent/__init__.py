@@ -1,0 +1,1 @@
+"""The one loop: a LangGraph graph that drafts, paints and remembers."""

@@ -1,0 +1,250 @@
+"""`duogen plan`, `draw`, `edit` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.document import Picture, write_atomically
+from duogen.errors import InputError
+
+Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture to start from; repeatable.")]
+Seed = Annotated[int, typer.Option(envvar="DUOGEN_SEED", min=0, help="The same seed gives the same result.")]
+Steps = Annotated[int | None, typer.Option(envvar="DUOGEN_STEPS", min=1, max=1000, help="Denoising steps a picture.")]
+Guidance = Annotated[
+    float | None, typer.Option(envvar="DUOGEN_GUIDANCE", min=1, max=30, help="Guidance scale; 1 switches it off.")
+]
+Width = Annotated[int | None, typer.Option(envvar="DUOGEN_WIDTH", min=16, max=4096, help="Picture width in pixels.")]
+Height = Annotated[int | None, typer.Option(envvar="DUOGEN_HEIGHT", min=16, max=4096, help="Picture height in pixels.")]
+Model = Annotated[
+    Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder; without it, the default model.")
+]
+Device = Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print where the result is, and nothing else.")]
+
+
+def plan(
+    request: Annotated[str | None, typer.Argument(help="What to plan; - reads it from standard input.")] = None,
+    image: Images = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new folder for the plan.")] = None,
+    continue_: Annotated[
+        Path | None, typer.Option("--continue", "-c", help="Finish an interrupted plan, or follow up on a finished one.")
+    ] = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    width: Width = None,
+    height: Height = None,
+    max_pictures: Annotated[int, typer.Option(min=0, max=64, help="The answer ends after so many pictures.")] = 16,
+    temperature: Annotated[float, typer.Option(min=0, max=5, help="0 always writes the most likely word.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus sampling, for temperatures above 0.")] = 1.0,
+    model: Model = None,
+    device: Device = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer a request with text and pictures, step by step.
+
+    Leaves a folder with plan.json, plan.md, plan.html and the pictures.
+    """
+    request = _read_request(request)
+    if continue_ is None and request is None:
+        raise InputError("say what to plan, for example: duogen plan 'How do I build a small house with a red roof?'")
+    if continue_ is not None and output is not None:
+        raise InputError("a continued plan stays in its folder: leave out either --continue or --output")
+    pictures = [Picture.from_file(path) for path in image or []]
+    if continue_ is None and not (request or "").strip() and not pictures:
+        raise InputError("the request is empty: say what to plan or draw")
+    folder = continue_ or output or _free_folder(request or "plan")
+
+    from duogen.agent.agent import Agent
+    from duogen.models.sampler import PaintSettings
+    from duogen.models.session import DecodeSettings
+
+    if continue_ is not None:
+        Agent.unfinished(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
+    agent = _load(model, device)
+    told = _Teller(folder, silent=as_json or quiet)
+    common: dict[str, Any] = {
+        "on_event": told,
+        "settings": PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed),
+        "decode": DecodeSettings(temperature=temperature, top_p=top_p, seed=seed),
+        "max_pictures": max_pictures,
+    }
+    if continue_ is not None:
+        made = agent.resume(folder, request, pictures, **common)
+    else:
+        made = agent.plan(request or "", pictures, folder=folder, **common)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "reason": made.reason, **made.document.model_dump()}, ensure_ascii=False))
+    elif quiet:
+        print(folder)
+    else:
+        print(f"{folder}/plan.html", file=sys.stderr)
+
+
+def draw(
+    instruction: Annotated[str, typer.Argument(help="What the picture should show; - reads it from standard input.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")] = Path("drawing.png"),
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    width: Width = None,
+    height: Height = None,
+    model: Model = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw one picture from text, without a plan around it."""
+    _paint(instruction, [], output, seed, steps, guidance, width, height, model, device, quiet)
+
+
+def edit(
+    instruction: Annotated[str, typer.Argument(help="What to change; - reads it from standard input.")],
+    image: Annotated[list[Path], typer.Option("--image", "-i", help="The picture to edit; more are references.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG file to write.")] = Path("edited.png"),
+    seed: Seed = 0,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    width: Width = None,
+    height: Height = None,
+    model: Model = None,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Edit a given picture, without a plan around it."""
+    _paint(instruction, image, output, seed, steps, guidance, width, height, model, device, quiet)
+
+
+def doctor(model: Model = None, as_json: AsJson = False) -> None:
+    """Say what is installed, what will be used, and how much memory the model needs."""
+    from duogen.agent.doctor import examine
+
+    report = examine(model)
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    for heading, entries in report.items():
+        print(heading)
+        for name, value in entries.items():
+            print(f"  {name:<22} {value}")
+
+
+def _paint(
+    instruction: str,
+    images: list[Path],
+    output: Path,
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    width: int | None,
+    height: int | None,
+    model: Path | None,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    instruction = _read_request(instruction) or ""
+    if not instruction.strip():
+        raise InputError("the instruction is empty: say what the picture should show")
+    pictures = [Picture.from_file(path) for path in images]
+    if output.exists():
+        raise InputError(f"{output}: exists already; choose another file with -o")
+    agent = _load(model, device)
+
+    from duogen.models.sampler import PaintSettings
+
+    settings = PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed)
+    told = _Teller(output.parent, silent=quiet)
+    drawn = agent.edit(instruction, pictures, settings, on_step=lambda step, of: told(DenoisingStep(1, step, of)))
+    write_atomically(output, drawn.picture.data)
+    told.show(drawn.picture)
+    print(output)
+
+
+def _load(model: Path | None, device: str | None) -> Any:
+    from duogen.loading import load
+
+    return load(model, device)
+
+
+def _read_request(request: str | None) -> str | None:
+    if request != "-":
+        return request
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input: not UTF-8 text ({error.reason})") from error
+
+
+def _free_folder(request: str) -> Path:
+    slug = re.sub(r"[^a-z0-9]+", "-", request.lower())[:40].strip("-") or "plan"
+    base, number = Path("plans") / slug, 1
+    folder = base
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{slug}-{number}")
+    return folder
+
+
+class _Teller:
+    """Shows a run: text and pictures on stdout, progress on stderr, moving only where that is a terminal."""
+
+    def __init__(self, folder: Path, silent: bool) -> None:
+        from duogen.tools.terminal import protocol_of
+
+        self.folder, self.silent = folder, silent
+        self.protocol = "none" if silent else protocol_of(sys.stdout)
+        self.moving = not silent and sys.stderr.isatty()
+        self._line_open = False
+
+    def __call__(self, event: Event) -> None:
+        if self.silent:
+            return
+        if isinstance(event, TextDelta):
+            text = "".join(char for char in event.text if char == "\n" or char.isprintable())
+            print(text, end="", flush=True)
+            self._line_open = not text.endswith("\n") if text else self._line_open
+        elif isinstance(event, PictureStarted):
+            self._end_line()
+            self._progress(f"picture {event.index} ...")
+        elif isinstance(event, DenoisingStep):
+            bar = "#" * round(20 * event.step / event.steps)
+            self._progress(f"picture {event.index} [{bar:<20}] {event.step}/{event.steps}")
+        elif isinstance(event, PictureDone):
+            self._progress("")
+            path = self.folder / event.part.image
+            self.show(Picture.from_file(path))
+            print(f"[picture {event.index}: {path}]", flush=True)
+        elif isinstance(event, Finished):
+            self._end_line()
+            notes = {"length": "the text ran into its length limit", "repetition": "the text began to repeat itself"}
+            notes["max_pictures"] = "stopped at --max-pictures"
+            if event.reason in notes:
+                print(f"duogen: {notes[event.reason]}", file=sys.stderr)
+
+    def show(self, picture: Picture) -> None:
+        """The picture itself, where the terminal can."""
+        from duogen.tools.terminal import show
+
+        if self.moving:
+            self._progress("")
+        show(picture, sys.stdout, self.protocol)  # type: ignore[arg-type]
+
+    def _end_line(self) -> None:
+        if self._line_open:
+            print(flush=True)
+            self._line_open = False
+
+    def _progress(self, text: str) -> None:
+        if self.moving:
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()

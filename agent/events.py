@@ -1,0 +1,54 @@
+"""What happens during a run, for whoever shows progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from duogen.document import ImagePart
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """A new piece of text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PictureStarted:
+    """A picture is due. `index` counts the answer's pictures from 1."""
+
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class DenoisingStep:
+    """Step `step` of `steps` of picture `index` is done."""
+
+    index: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class PictureDone:
+    """Picture `index` is painted and kept."""
+
+    index: int
+    part: ImagePart
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer is complete.
+
+    `reason`: ``end`` (the planner said so), ``max_pictures``, ``length`` or ``repetition``.
+    """
+
+    reason: str
+    pictures: int
+
+
+Event = TextDelta | PictureStarted | DenoisingStep | PictureDone | Finished

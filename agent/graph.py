@@ -1,0 +1,96 @@
+"""The graph: draft -> paint -> draft ... until the planner is done.
+
+Its state is JSON alone (the document, counters, settings), so every checkpointer can keep it; sessions, weights and
+pictures stay outside. Each node can be run again from its start after a crash and gives the same result: text and
+pictures depend on the state and its seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from duogen.agent.events import DenoisingStep, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.agent.store import Store, attach_all
+from duogen.document import Document, TextPart
+from duogen.models.sampler import PaintSettings
+from duogen.planners.base import Planner
+from duogen.tools.image import ImageTool
+
+
+class RunState(TypedDict):
+    """What a run is at any moment.
+
+    `document`: the dialogue, as ``Document.model_dump()``, its last turn the assistant's. `next`: ``draft``, ``paint``
+    or ``done``. `painted`: pictures of this answer so far. `reason`: why the run ended.
+    """
+
+    run: str
+    document: dict[str, Any]
+    settings: dict[str, Any]
+    max_pictures: int
+    painted: int
+    next: Literal["draft", "paint", "done"]
+    reason: str
+
+
+def build_graph(
+    planner: Planner, tool: ImageTool, store: Store, checkpointer: BaseCheckpointSaver[Any]
+) -> CompiledStateGraph[RunState, None, RunState, RunState]:
+    """The agent's graph over a planner, the image tool and a store for what they make."""
+
+    def draft(state: RunState) -> dict[str, Any]:
+        emit = get_stream_writer()
+        document = _document(state, store)
+        written = planner.draft(state["run"], document, lambda text: emit(TextDelta(text)))
+        document.add_text(written.text)
+        after: dict[str, Any] = {"document": document.model_dump(), "next": "paint", "reason": ""}
+        if written.stop != "picture":
+            after |= {"next": "done", "reason": written.stop}
+        elif state["painted"] >= state["max_pictures"]:
+            after |= {"next": "done", "reason": "max_pictures"}
+        return after
+
+    def paint(state: RunState) -> dict[str, Any]:
+        emit = get_stream_writer()
+        document, index = _document(state, store), state["painted"] + 1
+        settings = PaintSettings.model_validate(state["settings"]).for_picture(len(document.images))
+        emit(PictureStarted(index, settings.seed))
+        drawn = tool.paint(
+            state["run"], document, settings, lambda step, steps: emit(DenoisingStep(index, step, steps))
+        )
+        store.put(drawn.picture, drawn.latent)
+        part = document.add_picture(drawn.picture, alt=_caption(document))
+        emit(PictureDone(index, part, drawn.seconds))
+        return {"document": document.model_dump(), "painted": index, "next": "draft"}
+
+    def finish(state: RunState) -> dict[str, Any]:
+        get_stream_writer()(Finished(state["reason"], state["painted"]))
+        return {}
+
+    graph = StateGraph(RunState)
+    graph.add_node("draft", draft)
+    graph.add_node("paint", paint)
+    graph.add_node("finish", finish)
+    graph.add_edge(START, "draft")
+    graph.add_conditional_edges("draft", lambda state: state["next"], {"paint": "paint", "done": "finish"})
+    graph.add_edge("paint", "draft")
+    graph.add_edge("finish", END)
+    return graph.compile(checkpointer=checkpointer)
+
+
+def _document(state: RunState, store: Store) -> Document:
+    return attach_all(Document.model_validate(state["document"]), store)
+
+
+def _caption(document: Document) -> str:
+    """What a new picture shows, in words: the last line written before it, or else the last request."""
+    for message in reversed(document.messages):
+        texts = [part.text.strip() for part in message.content if isinstance(part, TextPart) and part.text.strip()]
+        if texts:
+            return texts[-1].splitlines()[-1]
+    return ""

@@ -1,0 +1,117 @@
+"""The command line. It assembles the command groups that live beside their features."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from duogen import __version__
+from duogen.errors import DuoGenError, InputError
+
+app = typer.Typer(
+    name="duogen",
+    help="Plans with text and pictures: a multimodal LLM writes, an aligned diffusion transformer paints.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _user_config() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "duogen" / "config.toml"
+
+
+def read_settings(paths: list[Path]) -> dict[str, Any]:
+    """Defaults of the commands' options from TOML files, one table a command; later files win.
+
+    Raises:
+        InputError: a file isn't TOML.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        if path.is_file():
+            try:
+                tables = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise InputError(f"{path}: not a TOML file ({error})") from error
+            for command, options in tables.items():
+                if isinstance(options, dict):
+                    known = merged.setdefault(command, {})
+                    known.update({name.replace("-", "_"): value for name, value in options.items()})
+    return merged
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"duogen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Flags win over DUOGEN_* variables, those over ./duogen.toml, and that over the user's config.toml."""
+    ctx.default_map = read_settings([_user_config(), Path("duogen.toml")])
+
+
+def _add_commands() -> None:
+    from duogen.agent import cli as agent_cli
+    from duogen.evaluation import cli as evaluation_cli
+    from duogen.training import cli as training_cli
+
+    for command in (agent_cli.plan, agent_cli.draw, agent_cli.edit, training_cli.train, agent_cli.doctor):
+        app.command()(command)
+    app.add_typer(evaluation_cli.app, name="eval")
+
+
+_add_commands()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; every outcome has its exit code (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(given))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; errors are explained on stderr."""
+    try:
+        result = app(arguments, prog_name="duogen", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("duogen: interrupted; a plan in a folder goes on with: duogen plan -c FOLDER", file=sys.stderr)
+        return 130
+    except DuoGenError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"duogen: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone; there is no one left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        print(f"duogen: unexpected {type(error).__name__}: {first}\nRun again with --debug for details.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Who writes the text and says where a picture is due."""

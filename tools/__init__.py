@@ -1,0 +1,1 @@
+"""What a planner can call, and how a document leaves."""
