@@ -18,8 +18,8 @@ from torch import Tensor
 from duogen.document import Document, TextPart
 from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START, DuoGenProcessor
 
-Turn = tuple[str, Sequence[str | Image.Image]]
-"""A role and its parts in order."""
+Turn = tuple[str, Sequence[str | Image.Image | None]]
+"""A role and its parts in order; None is a bare `<BOV>` whose picture isn't shown (pretraining on text)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ def lay_out(turns: Sequence[Turn], processor: DuoGenProcessor, open_end: bool = 
                 continue
             if own:
                 tape.add_ids([processor.id(BOV)], trained=True)
+            if part is None:
+                continue
             tape.add_picture(grids[index], generated=own)
             index += 1
         if not (open_end and own and number == len(turns) - 1):

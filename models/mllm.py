@@ -124,6 +124,7 @@ def small_qwen(
             "eos_token_id": processor.id(IM_END),
             "pad_token_id": processor.id(END_OF_TEXT),
             "tie_word_embeddings": True,
+            "initializer_range": hidden**-0.5,
         },
         vision_config={
             "depth": vision_layers,
@@ -136,6 +137,7 @@ def small_qwen(
             "out_hidden_size": hidden,
             "fullatt_block_indexes": list(range(vision_layers)),
             "window_size": 8 * images.patch_size,
+            "initializer_range": vision_hidden**-0.5,
         },
         image_token_id=processor.id(IMAGE_PAD),
         video_token_id=processor.id(VIDEO_PAD),

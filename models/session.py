@@ -62,6 +62,7 @@ class Session:
         self._fed = 0
         self._fed_pictures = 0
         self._vectors: list[Tensor] = []
+        self._used = 0
         self._context: list[KeyValue] | None = None
         self._frames: list[KeyValue] | None = None
         self._kept = 0
@@ -147,7 +148,7 @@ class Session:
         device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
         noise = initial_noise(pipeline.latent_shape(settings.width, settings.height), settings.seed, device, dtype)
         asked = len(self.tape.ids) - 1
-        context = self._read(asked)
+        context = self.condition(asked)
         reach = [asked] if settings.guidance == 1 else [asked, self.tape.unconditional(asked)]
         cross_mask = _prefixes(reach, asked, device)
         causal = pipeline.config.attention_mode == "causal"
@@ -172,12 +173,18 @@ class Session:
         self.latents.append(latent)
         self.feed()
 
-    def _read(self, length: int) -> list[KeyValue]:
-        """The DiT's cross-attention keys and values of the first `length` tokens; new tokens are added to those kept."""
-        if self._vectors:
-            fresh = self.pipeline.painter.context(torch.cat(self._vectors, dim=1))
+    @property
+    def vectors(self) -> Tensor:
+        """The connector's output for every token so far, [1, tokens, channels]."""
+        return torch.cat(self._vectors, dim=1)
+
+    @torch.no_grad()
+    def condition(self, length: int) -> list[KeyValue]:
+        """Each block's cross-attention keys and values of the first `length` tokens; each is computed once."""
+        if self._used < len(self._vectors):
+            fresh = self.pipeline.painter.context(torch.cat(self._vectors[self._used :], dim=1))
             self._context = _append(self._context, fresh)
-            self._vectors = []
+            self._used = len(self._vectors)
         assert self._context is not None
         return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
 
@@ -186,7 +193,7 @@ class Session:
         for number in range(self._kept, len(self.latents)):
             latent = self.latents[number]
             sigma = torch.full((1,), CONDITION_SIGMA, device=latent.device)
-            context = self._read(self.tape.slots[number].asked)
+            context = self.condition(self.tape.slots[number].asked)
             fresh = self.pipeline.painter([Frame(latent, number, sigma, True)], context, past=self._frames).kept
             self._frames = _append(self._frames, fresh)
         self._kept = len(self.latents)

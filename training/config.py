@@ -61,12 +61,19 @@ class OptimConfig(_Section):
 
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1, description="dialogues a step")
-    learning_rate: float = Field(gt=0)
-    final_learning_rate: float = Field(0.02, ge=0, le=1, description="share of the rate left at the last step")
+    learning_rate: float = Field(gt=0, description="of AdamW")
+    muon_learning_rate: float = Field(0.02, gt=0, description="of Muon, for the matrices inside the blocks")
+    final_learning_rate: float = Field(0.02, ge=0, le=1, description="share of the rates left at the last step")
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float | None = Field(None, gt=0, lt=1)
+
+
+class PretrainConfig(OptimConfig):
+    """The MLLM's language and sight from nothing, before stage 1 (public checkpoints come with theirs)."""
+
+    lesson_steps: int = Field(0, ge=0, description="first steps, on two short exercises: repeat a list, name what is seen")
 
 
 class Stage1Config(OptimConfig):
@@ -98,6 +105,7 @@ class Recipe(_Section):
     codec: CodecConfig = CodecConfig()
     mllm: MLLMConfig = MLLMConfig()
     dit: DiTConfig = DiTConfig()
+    pretrain: PretrainConfig
     stage1: Stage1Config
     stage2: Stage2Config
     sampler: SamplerConfig = SamplerConfig()

@@ -24,6 +24,7 @@ from duogen.training.world.task import Task
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
 GROUP = 8
+GROUP_STRIDE = 1_000_000
 
 
 def draw_task(seed: int, index: int, split: str = "train", family: str | None = None) -> Task:
@@ -47,6 +48,44 @@ def turns_of_task(task: Task) -> list[Turn]:
     return turns
 
 
+def spoken_turns_of_task(task: Task) -> list[Turn]:
+    """A task with few or no pictures, for pretraining: the same language at a fraction of the cost.
+
+    Half of the tasks that start from a picture become the description of that picture. In all others the pictures are
+    gone: what the first one shows is told in words, and a `<BOV>` stands where each of the others was.
+    """
+    arrange = FAMILIES["arrange"]
+    assert isinstance(arrange, Arrange)
+    if task.shows_start:
+        rng = random.Random(task.turns[0].request)
+        if task.turns[0].pictures and rng.random() < 0.5:
+            return turns_of_task(arrange.describe(task.start, rng))
+        if not task.turns[0].pictures:
+            return turns_of_task(task)
+    turns: list[Turn] = []
+    for number, turn in enumerate(task.turns):
+        told = f"On the shelf there is: {arrange.listing(task.start)}.\n" if number == 0 and task.shows_start else ""
+        turns.append(("user", [told + turn.request]))
+        parts: list[str | None] = []
+        for index, segment in enumerate(turn.segments):
+            parts += [segment] * bool(segment) + [None] * (index < len(turn.pictures))
+        turns.append(("assistant", parts))
+    return turns
+
+
+def draw_lesson(seed: int, index: int) -> Task:
+    """A short exercise: a list to set out in the order given, or a picture of a few things to describe.
+
+    Which of the two depends on the millions of `index`, so that a group of batches practises one of them.
+    """
+    rng = random.Random(f"lesson/{seed}/{index}")
+    arrange = FAMILIES["arrange"]
+    assert isinstance(arrange, Arrange)
+    if index // GROUP_STRIDE % 2:
+        return arrange.describe(arrange.shelf(rng, "train", rng.randint(1, 3)), rng)
+    return arrange.set_out(rng, "train")
+
+
 @dataclass
 class Batch:
     """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L], pictures in order."""
@@ -60,9 +99,13 @@ class Batch:
     scenes: list[list[Scene]]
 
 
-def collate(tasks: list[Task], processor: DuoGenProcessor) -> Batch:
+View = Callable[[Task], list[Turn]]
+"""How a task is shown to the models."""
+
+
+def collate(tasks: list[Task], processor: DuoGenProcessor, view: View = turns_of_task) -> Batch:
     """Tasks laid out and padded to the longest."""
-    laid = [lay_out(turns_of_task(task), processor) for task in tasks]
+    laid = [lay_out(view(task), processor) for task in tasks]
     tapes = [tape for tape, _ in laid]
     length = max(len(tape.ids) for tape in tapes)
     ids = torch.zeros(len(tapes), length, dtype=torch.long)
@@ -101,15 +144,19 @@ class WorldBatches:
         processor: DuoGenProcessor,
         size: Callable[[Task], int],
         wanted: Callable[[Task], bool] = lambda task: True,
+        view: View = turns_of_task,
+        lesson_steps: int = 0,
     ) -> None:
-        self.seed, self.batch_size, self.processor, self.size, self.wanted = seed, batch_size, processor, size, wanted
+        self.seed, self.batch_size, self.processor = seed, batch_size, processor
+        self.size, self.wanted, self.view, self.lesson_steps = size, wanted, view, lesson_steps
         self._group = lru_cache(maxsize=2)(self._draw_group)
 
     def _draw_group(self, group: int) -> list[list[Task]]:
         tasks: list[Task] = []
         index = 0
         while len(tasks) < GROUP * self.batch_size:
-            task = draw_task(self.seed, group * 1_000_000 + index)
+            draw = draw_lesson if group * GROUP < self.lesson_steps else draw_task
+            task = draw(self.seed, group * GROUP_STRIDE + index)
             index += 1
             if self.wanted(task):
                 tasks.append(task)
@@ -119,7 +166,7 @@ class WorldBatches:
         return batches
 
     def batch(self, step: int) -> Batch:
-        return collate(self._group(step // GROUP)[step % GROUP], self.processor)
+        return collate(self._group(step // GROUP)[step % GROUP], self.processor, self.view)
 
 
 def picture_count(task: Task) -> int:

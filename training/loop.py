@@ -25,13 +25,33 @@ CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
 
 
-def learning_rate(config: OptimConfig, step: int) -> float:
-    """Linear warm-up, then a half cosine down to the final share."""
+def schedule(config: OptimConfig, step: int) -> float:
+    """Share of the learning rates at a step: linear warm-up, then a half cosine down to the final share."""
     if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     low = config.final_learning_rate
-    return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2)
+    return low + (1 - low) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+def optimisers(module: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices inside the transformers, AdamW for everything else.
+
+    With AdamW alone the MLLM needs several times the steps before it copies words from the request (docs/LOG.md).
+    """
+    inner, matrices, vectors = [], [], []
+    for name, weight in module.named_parameters():
+        if weight.requires_grad:
+            block = any(part in name for part in ("layers.", "blocks.", "merger.")) and "norm" not in name
+            (vectors if weight.ndim <= 1 else inner if block and weight.ndim == 2 else matrices).append(weight)
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True),
+        torch.optim.Muon(inner, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
+    ]
 
 
 class Trainer:
@@ -46,13 +66,8 @@ class Trainer:
         self.module, self.config, self.folder, self.seed = module, config, folder, seed
         self.step = 0
         self.seconds = 0.0
-        matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+        self.optimisers = optimisers(module, config)
+        self._rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
         self.ema = None
         if config.ema_decay is not None:
             self.ema = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
@@ -98,26 +113,28 @@ class Trainer:
         return self.done
 
     def _step(self, loss_of: StepLoss) -> dict[str, float]:
-        rate = learning_rate(self.config, self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        share = schedule(self.config, self.step)
+        for optimiser, rates in zip(self.optimisers, self._rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * share
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         loss, extra = loss_of(self.step, generator)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update_parameters(self.module)
         self.step += 1
-        return {"loss": round(loss.item(), 5), "lr": rate, "norm": round(float(norm), 4), **extra}
+        return {"loss": round(loss.item(), 5), "rate": round(share, 5), "norm": round(float(norm), 4), **extra}
 
     def _save(self) -> None:
         state = {
             "step": self.step,
             "seconds": self.seconds,
             "module": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "ema": None if self.ema is None else self.ema.state_dict(),
         }
         temporary = self.folder / f".{CHECKPOINT}.tmp"
@@ -127,7 +144,8 @@ class Trainer:
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, map_location="cpu", weights_only=True)
         self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.step, self.seconds = state["step"], state["seconds"]

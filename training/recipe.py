@@ -6,6 +6,7 @@ stopped at any time and go on from their last checkpoint:
     run/recipe.json   the resolved recipe and the git commit
     run/processor/    tokenizer and image processor
     run/vae/          the patch codec
+    run/pretrain/     log and checkpoint        run/pretrained/   the MLLM that stage 1 starts from
     run/stage1/       log and checkpoint        run/mllm/         the tuned MLLM
     run/stage2/       log and checkpoint        run/aligned/      connector and DiT
     run/model/        the finished pipeline
@@ -22,6 +23,7 @@ from typing import cast
 
 import torch
 from diffusers import CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
+from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.document import write_atomically
@@ -32,16 +34,16 @@ from duogen.models.mllm import small_qwen
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
-from duogen.training.codec import fit_codec
-from duogen.training.config import Recipe
-from duogen.training.data import draw_task
+from duogen.training.codec import fit_codec, start_sight
+from duogen.training.config import OptimConfig, Recipe
+from duogen.training.data import View, draw_task, spoken_turns_of_task, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
 
-PARTS = ("tokenizer", "codec", "stage1", "stage2", "assemble")
+PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 
 
 class Run:
@@ -64,7 +66,7 @@ class Run:
     def part(self, name: str, max_seconds: float | None = None) -> bool:
         """Runs one part, or what is left of it; returns whether it is complete."""
         make: Callable[..., bool] = getattr(self, f"_{name}")
-        return make(max_seconds) if name.startswith("stage") else make()
+        return make(max_seconds) if name in ("pretrain", "stage1", "stage2") else make()
 
     def _tokenizer(self) -> bool:
         config, target = self.recipe.tokenizer, self.folder / "processor"
@@ -78,24 +80,42 @@ class Run:
     def _codec(self) -> bool:
         config, target = self.recipe.codec, self.folder / "vae"
         if not target.exists():
-            drawn = (draw_task(self.recipe.seed, index) for index in count())
-            scenes = (task.pictures[-1] for task in drawn if task.pictures)
-            images = [render(scene) for scene in islice(scenes, config.sample_pictures)]
-            fit_codec(images, config.patch_size, config.z_dim, config.whitening).save_pretrained(target)
+            fit_codec(self._images(), config.patch_size, config.z_dim, config.whitening).save_pretrained(target)
         return True
+
+    def _images(self) -> list[Image.Image]:
+        """Pictures of the world that the codec and the vision encoder's start are fitted to."""
+        drawn = (draw_task(self.recipe.seed, index) for index in count())
+        scenes = (task.pictures[-1] for task in drawn if task.pictures)
+        return [render(scene) for scene in islice(scenes, self.recipe.codec.sample_pictures)]
+
+    def _pretrain(self, max_seconds: float | None) -> bool:
+        config, target = self.recipe.mllm, self.folder / "pretrained"
+        if target.exists():
+            return True
+        torch.manual_seed(self.recipe.seed)
+        processor = self.processor()
+        model = small_qwen(
+            processor, config.hidden, config.layers, config.heads, config.kv_heads, config.vision_hidden,
+            config.vision_layers,
+        )  # fmt: skip
+        start_sight(model, processor, self._images()[:500])
+        return self._tune(model, self.recipe.pretrain, "pretrain", target, max_seconds, spoken_turns_of_task)
 
     def _stage1(self, max_seconds: float | None) -> bool:
         target = self.folder / "mllm"
         if target.exists():
             return True
-        config, processor = self.recipe.mllm, self.processor()
-        torch.manual_seed(self.recipe.seed)
-        model = small_qwen(
-            processor, config.hidden, config.layers, config.heads, config.kv_heads, config.vision_hidden, config.vision_layers
-        )  # fmt: skip
-        done = train_stage1(
-            model, processor, self.recipe.stage1, self.folder / "stage1", self.recipe.seed, max_seconds, self.quiet
-        )
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(self._made("pretrained", "pretrain"))
+        return self._tune(model, self.recipe.stage1, "stage1", target, max_seconds, turns_of_task)
+
+    def _tune(
+        self, model: Qwen2_5_VLForConditionalGeneration, config: OptimConfig, name: str, target: Path,
+        max_seconds: float | None, view: View,
+    ) -> bool:  # fmt: skip
+        # Each part draws dialogues of its own.
+        seed = self.recipe.seed + 10 * PARTS.index(name)
+        done = train_stage1(model, self.processor(), config, self.folder / name, seed, max_seconds, self.quiet, view)
         if done:
             model.save_pretrained(target)
         return done

@@ -167,7 +167,7 @@ def train_stage2(
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         batch = batches.batch(step)
         targets = Targets(batch, vae, config, generator)
-        vectors = aligned.connector(_states(mllm, batch, int(targets.reach.max())))
+        vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
         if mode == "causal":
             error, loss = causal_loss(dit, targets, vectors)
         else:
@@ -186,7 +186,7 @@ def _has_target(task: Task) -> bool:
 
 
 @torch.no_grad()
-def _states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length: int) -> Tensor:
+def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length: int) -> Tensor:
     """All layers' states [B, length, layers, hidden] of the tokens that any picture may read.
 
     The picture after the last `<BOV>` is cut off with the rest, so only pictures that stand before it are encoded.

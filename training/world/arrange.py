@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from duogen.training.world.language import Action, Grammar, action, join
+from duogen.training.world.language import Action, Grammar, a, action, join
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, narrate
 
@@ -112,7 +112,7 @@ class Arrange(Family):
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[float, Callable[[random.Random, str], Task]]] = {
-            "set out": (0.22, self._set_out),
+            "set out": (0.22, self.set_out),
             "edit": (0.26, self._edit),
             "swap": (0.08, self._swap),
             "follow-up": (0.16, self._follow_up),
@@ -149,7 +149,7 @@ class Arrange(Family):
         pool = POOLS["train" if mixed else split]
         return rng.choice([thing for thing in pool if thing not in scene.things.values()])
 
-    def _shelf(self, rng: random.Random, split: str, count: int) -> Scene:
+    def shelf(self, rng: random.Random, split: str, count: int) -> Scene:
         scene = Scene("shelf")
         for index in range(count):
             scene = scene.put(rng.choice(scene.free), self._fresh(rng, split, scene, forced=index == 0))
@@ -202,18 +202,14 @@ class Arrange(Family):
         goal = scenes[-1]
         return Turn(_vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal)
 
-    def _items(self, scene: Scene, rng: random.Random | None, order: list[Place]) -> str:
-        first = random.Random(0) if rng is None else rng
-        names = []
-        for place in order:
-            thing = scene.things[place]
-            where = GRAMMAR.fill("{place}", first, place=place) if rng else _place_names(*place)[0]
-            names.append(GRAMMAR.fill("a {colour} {kind}", first, colour=thing.colour, kind=thing.kind) + f" in the {where}")
-        return join(names)
+    def _items(self, scene: Scene, rng: random.Random, order: list[Place]) -> str:
+        said = "a {colour} {kind} in the {place}"
+        things = [(place, scene.things[place]) for place in order]
+        return join([GRAMMAR.fill(said, rng, colour=t.colour, kind=t.kind, place=place) for place, t in things])
 
     # One method for each sort of request
 
-    def _set_out(self, rng: random.Random, split: str) -> Task:
+    def set_out(self, rng: random.Random, split: str) -> Task:
         scene, steps, scenes, order = Scene("shelf"), [], [], []
         for index in range(rng.randint(2, 5)):
             thing, place = self._fresh(rng, split, scene, forced=index == 0), rng.choice(scene.free)
@@ -226,19 +222,19 @@ class Arrange(Family):
         return Task("arrange", "set out", Scene("shelf"), False, [turn])
 
     def _edit(self, rng: random.Random, split: str) -> Task:
-        start = self._shelf(rng, split, rng.randint(2, 6))
+        start = self.shelf(rng, split, rng.randint(2, 6))
         clauses, steps, scenes = self._edits(rng, split, start, rng.choice((1, 2, 2, 3, 3, 4)))
         request = rng.choice(EDIT).format(clauses=join(clauses))
         return Task("arrange", "edit", start, True, [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
-        start = self._shelf(rng, split, rng.randint(2, 5))
+        start = self.shelf(rng, split, rng.randint(2, 5))
         own = [p for p, thing in start.things.items() if split == "train" or is_held_out(thing)]
-        a = rng.choice(own)
-        b = rng.choice([place for place in start.things if place != a])
-        one, two, spare = start.things[a], start.things[b], rng.choice(start.free)
+        first = rng.choice(own)
+        second = rng.choice([place for place in start.things if place != first])
+        one, two, spare = start.things[first], start.things[second], rng.choice(start.free)
         scene, steps, scenes = start, [], []
-        for thing, source, target in ((one, a, spare), (two, b, a), (one, spare, b)):
+        for thing, source, target in ((one, first, spare), (two, second, first), (one, spare, second)):
             act = action("move", colour=thing.colour, kind=thing.kind, place2=source, place=target)
             steps.append(GRAMMAR.say(act, rng))
             scene = scene.clear(source).put(target, thing)
@@ -247,7 +243,7 @@ class Arrange(Family):
         return Task("arrange", "swap", start, True, [self._turn(request, steps, scenes, rng)])
 
     def _follow_up(self, rng: random.Random, split: str) -> Task:
-        first = rng.choice((self._set_out, self._edit))(rng, split)
+        first = rng.choice((self.set_out, self._edit))(rng, split)
         scene = first.turns[0].pictures[-1]
         clauses, steps, scenes = self._edits(rng, split, scene, rng.choice((1, 1, 2)))
         request = rng.choice(FOLLOW_UP).format(clauses=join(clauses))
@@ -255,20 +251,31 @@ class Arrange(Family):
         return Task("arrange", "follow-up", first.start, first.shows_start, turns)
 
     def _list(self, rng: random.Random, split: str) -> Task:
-        start = self._shelf(rng, split, rng.randint(1, 6))
-        items = self._items(start, None, [place for place in PLACES if place in start.things])
-        turn = Turn(_vary(rng.choice(LIST), rng), [rng.choice(LISTED).format(items=items)], [], lambda scene: True)
-        return Task("arrange", "list", start, True, [turn])
+        return self.describe(self.shelf(rng, split, rng.randint(1, 6)), rng)
+
+    def describe(self, scene: Scene, rng: random.Random) -> Task:
+        """The task of saying in words what a picture shows."""
+        listed = rng.choice(LISTED).format(items=self.listing(scene))
+        turn = Turn(_vary(rng.choice(LIST), rng), [listed], [], lambda final: True)
+        return Task("arrange", "list", scene, True, [turn])
+
+    def listing(self, scene: Scene) -> str:
+        """All things of a scene in reading order, in one fixed wording."""
+        names = [
+            f"{a(f'{thing.colour} {thing.kind}')} in the {_place_names(*place)[0]}"
+            for place, thing in sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
+        ]
+        return join(names)
 
     def _draw(self, rng: random.Random, split: str) -> Task:
-        scene = self._shelf(rng, split, rng.randint(1, 4))
+        scene = self.shelf(rng, split, rng.randint(1, 4))
         order = list(scene.things)
         request = rng.choice(DRAW).format(items=self._items(scene, rng, order))
         turn = Turn(_vary(request, rng), [""], [scene], lambda final: final == scene)
         return Task("arrange", "draw", Scene("shelf"), False, [turn])
 
     def _retouch(self, rng: random.Random, split: str) -> Task:
-        start = self._shelf(rng, split, rng.randint(1, 6))
+        start = self.shelf(rng, split, rng.randint(1, 6))
         clauses, _, scenes = self._edits(rng, split, start, 1)
         turn = Turn(
             _vary(rng.choice(RETOUCH).format(clauses=clauses[0]), rng), [""], scenes, lambda final: final == scenes[-1]

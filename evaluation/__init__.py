@@ -1,0 +1,1 @@
+"""How good a model is, in figures that no judge has to be believed for."""

@@ -1,0 +1,116 @@
+"""`duogen eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from duogen.document import write_atomically
+from duogen.errors import InputError
+
+app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Measure a model."""
+
+
+@app.command()
+def world(
+    split: Annotated[str, typer.Option(help="train, or held-out: compositions that training never shows.")] = "held-out",
+    family: Annotated[str | None, typer.Option(help="arrange or build; both without it.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many requests.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there, as JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Score a model in the procedural world, without a judge.
+
+    The table shows every score for each family and overall, what pictures that can't be right would score, and how well
+    the parser reads true pictures.
+    """
+    from duogen.evaluation.world import answer, floors, parser_accuracy, score, tasks_of
+    from duogen.loading import load
+    from duogen.models.sampler import PaintSettings
+    from duogen.training.data import FAMILIES
+
+    if split not in ("train", "held-out"):
+        raise InputError(f"{split}: no such split; there are train and held-out")
+    if family is not None and family not in FAMILIES:
+        raise InputError(f"{family}: no such family; there are {', '.join(FAMILIES)}")
+    agent = load(model)
+    tasks = tasks_of(split, family, limit, seed)
+    settings = PaintSettings(steps=steps, guidance=guidance, seed=seed)
+    answers, began = [], time.monotonic()
+    for number, task in enumerate(tasks, 1):
+        answers.append(answer(agent, task, settings))
+        if sys.stderr.isatty() or number % 20 == 0:
+            each = (time.monotonic() - began) / number
+            end = "\r" if sys.stderr.isatty() else "\n"
+            print(f"{number}/{limit} requests, {each * (limit - number):.0f} s left ", end=end, file=sys.stderr)
+    seconds = time.monotonic() - began
+    report = build_report(answers, score, floors)
+    report["parser"] = parser_accuracy(tasks)
+    report["settings"] = {"split": split, "requests": limit, "seed": seed, "seconds": round(seconds, 1)} | {
+        name: value for name, value in agent.pipeline.resolve(settings).model_dump().items() if name != "seed"
+    }
+    if output is not None:
+        write_atomically(output, json.dumps(report, indent=2).encode())
+    print(json.dumps(report, indent=2) if as_json else table(report))
+
+
+def build_report(answers: list[Any], score: Any, floors: Any) -> dict[str, Any]:
+    """Scores by family and kind, overall, and the floor controls."""
+    from duogen.evaluation.scores import Tally
+
+    groups: dict[str, Tally] = {"overall": Tally()}
+    pictures = 0
+    for answered in answers:
+        tally = score(answered)
+        task = answered.task
+        for name in ("overall", task.family, f"{task.family}: {task.kind}"):
+            groups.setdefault(name, Tally()).add(tally)
+        pictures += sum(step.pictured for steps in answered.steps for step in steps)
+    ordered = ["overall", *sorted(name for name in groups if name != "overall")]
+    return {
+        "scores": {name: groups[name].rates() for name in ordered},
+        "floors": floors(answers),
+        "pictures": pictures,
+    }
+
+
+COLUMNS = {
+    "emission_f1": "emission F1",
+    "plan_legal_and_goal": "plan ok",
+    "step_state_accuracy": "state",
+    "sequence_exact": "sequence",
+    "text_picture_agreement": "agreement",
+    "untouched_kept": "kept",
+    "text_answers_exact": "answers",
+}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    rows = [["", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
+    named = {**report["scores"], **{f"floor: {name}": rates for name, rates in report["floors"].items()}}
+    for name, rates in named.items():
+        rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in COLUMNS)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    settings, parser = report["settings"], report["parser"]
+    lines.append(
+        f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {settings['steps']} steps, "
+        f"guidance {settings['guidance']}, {settings['seconds']} s. "
+        f"Parser on true renders: {parser['clean']:.4f} clean, {parser['noised']:.4f} noised ({parser['pictures']})."
+    )
+    return "\n".join(lines)

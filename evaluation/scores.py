@@ -1,0 +1,147 @@
+"""Objective scores of one answer in the procedural world.
+
+Text is read by the grammar that wrote the training texts, pictures by the parser; truth is the world's own rules. So a
+score needs no judge, and every failure can be pointed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from duogen.training.world.scene import Scene
+from duogen.training.world.task import Family, Turn
+
+
+@dataclass
+class Step:
+    """One piece of an answer: its text, and what its picture shows.
+
+    `pictured` tells whether a picture follows the text; `shown` is the scene read from it, None where it can't be read.
+    """
+
+    text: str
+    pictured: bool
+    shown: Scene | None = None
+
+
+@dataclass
+class Tally:
+    """Counts that add up over answers; `rates` turns them into scores."""
+
+    hits: int = 0
+    false_pictures: int = 0
+    missed_pictures: int = 0
+    plans: list[bool] = field(default_factory=list)
+    states: list[bool] = field(default_factory=list)
+    agreements: list[bool] = field(default_factory=list)
+    kept: list[bool] = field(default_factory=list)
+    sequences: list[bool] = field(default_factory=list)
+    readable: list[bool] = field(default_factory=list)
+    answers: list[bool] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        self.hits += other.hits
+        self.false_pictures += other.false_pictures
+        self.missed_pictures += other.missed_pictures
+        for name in ("plans", "states", "agreements", "kept", "sequences", "readable", "answers"):
+            getattr(self, name).extend(getattr(other, name))
+
+    def rates(self) -> dict[str, float | None]:
+        """Every score from 0 to 1; None where nothing was counted."""
+        called = 2 * self.hits + self.false_pictures + self.missed_pictures
+        return {
+            "emission_f1": 2 * self.hits / called if called else None,
+            "plan_legal_and_goal": _share(self.plans),
+            "step_state_accuracy": _share(self.states),
+            "sequence_exact": _share(self.sequences),
+            "text_picture_agreement": _share(self.agreements),
+            "untouched_kept": _share(self.kept),
+            "pictures_readable": _share(self.readable),
+            "text_answers_exact": _share(self.answers),
+        }
+
+
+def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tally, Scene | None]:
+    """Scores one answer.
+
+    Args:
+        before: the true scene that the request starts from.
+        steps: the answer in order.
+
+    Returns:
+        The counts, and the true scene after the answer's own actions (None where one isn't legal).
+    """
+    tally = Tally()
+    if not turn.pictures:
+        tally.false_pictures = sum(step.pictured for step in steps)
+        tally.answers.append(_answer("".join(s.text for s in steps)) == _answer("".join(turn.segments)))
+        return tally, before
+    if turn.segments == [""]:
+        return _score_direct(turn, before, steps)
+
+    truth: Scene | None = before
+    seen: Scene | None = before
+    exact = True
+    for step in steps:
+        actions = family.read(step.text)
+        tally.hits += bool(actions) and step.pictured
+        tally.false_pictures += step.pictured and not actions
+        tally.missed_pictures += len(actions) - (bool(actions) and step.pictured)
+        previous = truth
+        for act in actions:
+            truth = None if truth is None else family.apply(truth, act)
+        if step.pictured:
+            right = truth is not None and bool(actions) and step.shown == truth
+            exact &= right
+            tally.states.append(right)
+            tally.readable.append(step.shown is not None)
+            tally.agreements.append(_agrees(family, seen, step, actions))
+            if previous is not None and truth is not None:
+                tally.kept += _kept(previous, truth, seen, step.shown)
+            seen = step.shown
+    pictures = sum(step.pictured for step in steps)
+    tally.missed_pictures += max(0, len(turn.pictures) - max(pictures, tally.hits + tally.missed_pictures))
+    reached = truth is not None and turn.goal(truth)
+    tally.plans.append(reached)
+    tally.sequences.append(exact and reached and pictures > 0)
+    return tally, truth
+
+
+def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tally, Scene | None]:
+    """A request for one picture without a word."""
+    tally, goal = Tally(), turn.pictures[-1]
+    pictured = [step for step in steps if step.pictured]
+    tally.hits, tally.false_pictures = min(1, len(pictured)), max(0, len(pictured) - 1)
+    tally.missed_pictures = 1 - tally.hits
+    shown = pictured[-1].shown if pictured else None
+    tally.states.append(shown == goal)
+    tally.readable.append(shown is not None)
+    tally.kept += _kept(before, goal, before, shown)
+    tally.sequences.append(shown == goal and len(pictured) == 1)
+    return tally, goal
+
+
+def _agrees(family: Family, seen: Scene | None, step: Step, actions: Sequence) -> bool:
+    """Whether the text, applied to what the picture before shows, gives what this picture shows."""
+    scene = seen
+    for act in actions:
+        scene = None if scene is None else family.apply(scene, act)
+    return bool(actions) and scene is not None and scene == step.shown
+
+
+def _kept(previous: Scene, truth: Scene, seen: Scene | None, shown: Scene | None) -> list[bool]:
+    """For each thing that the step doesn't touch: does it stand in this picture as it stood in the one before?"""
+    if seen is None:
+        return []
+    untouched = [place for place in seen.things if place not in previous.changed(truth)]
+    return [shown is not None and shown.things.get(place) == seen.things[place] for place in untouched]
+
+
+def _answer(text: str) -> str:
+    """What a text answer says after its opening words."""
+    return text.split(":", 1)[-1].strip().lower()
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None

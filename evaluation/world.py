@@ -1,0 +1,117 @@
+"""Runs a model on requests of the procedural world and scores what comes back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
+
+from duogen.agent.agent import Agent
+from duogen.document import Document, ImagePart, Message, Picture, TextPart
+from duogen.evaluation.scores import Step, Tally, score_turn
+from duogen.models.sampler import PaintSettings
+from duogen.training.data import FAMILIES, draw_task
+from duogen.training.world.parse import add_noise, parse
+from duogen.training.world.render import render
+from duogen.training.world.scene import Scene
+from duogen.training.world.task import Task
+
+
+@dataclass
+class Answered:
+    """A task and the model's answer to each of its turns."""
+
+    task: Task
+    document: Document
+    steps: list[list[Step]]
+
+
+def tasks_of(split: str, family: str | None, limit: int, seed: int) -> list[Task]:
+    """The first `limit` tasks of a split, the same for every model."""
+    families = [family] if family else list(FAMILIES)
+    drawn = (draw_task(10_000 + seed, index, split, families[index % len(families)]) for index in count())
+    return list(islice(drawn, limit))
+
+
+def answer(agent: Agent, task: Task, settings: PaintSettings) -> Answered:
+    """Puts a task's requests to a model, each after the model's own answer to the one before."""
+    document: Document | None = None
+    steps = []
+    for number, turn in enumerate(task.turns):
+        shown = [Picture.from_image(render(task.start))] if number == 0 and task.shows_start else []
+        plan = agent.plan(turn.request, shown, after=document, settings=settings, max_pictures=12)
+        document = plan.document
+        steps.append(steps_of(document, document.messages[-1]))
+    assert document is not None
+    return Answered(task, document, steps)
+
+
+def steps_of(document: Document, message: Message) -> list[Step]:
+    """An answer as text pieces, each with what its picture shows."""
+    steps, text = [], ""
+    for part in message.content:
+        if isinstance(part, TextPart):
+            text += part.text
+        elif isinstance(part, ImagePart):
+            steps.append(Step(text, True, parse(document.picture(part).image())))
+            text = ""
+    return [*steps, Step(text, False)] if text.strip() else steps
+
+
+def score(answered: Answered) -> Tally:
+    """The counts of all turns of a task."""
+    total, scene = Tally(), answered.task.start
+    family = FAMILIES[answered.task.family]
+    for turn, steps in zip(answered.task.turns, answered.steps, strict=True):
+        tally, after = score_turn(family, turn, scene, steps)
+        total.add(tally)
+        # After an illegal answer the next turn is held against what the answer should have led to.
+        scene = after if after is not None else turn.pictures[-1]
+    return total
+
+
+def floors(answers: Sequence[Answered], seed: int = 0) -> dict[str, dict[str, float | None]]:
+    """What the same scores say of pictures that can't be right: they show what a score is worth.
+
+    ``copy previous picture``: every picture repeats the one before. ``shuffled pictures``: a plan's own pictures in
+    another order. ``random picture``: the answer's text with pictures of other answers.
+    """
+    rng = random.Random(seed)
+    everything = [step.shown for a in answers for steps in a.steps for step in steps if step.pictured]
+
+    def copied(a: Answered) -> Iterator[Scene | None]:
+        yield a.task.start if a.task.shows_start else None
+        yield from _shown(a)
+
+    def shuffled(a: Answered) -> Iterator[Scene | None]:
+        return iter(rng.sample(shown := _shown(a), len(shown)))
+
+    def random_ones(a: Answered) -> Iterator[Scene | None]:
+        return iter([rng.choice(everything) for _ in _shown(a)])
+
+    kinds = {"copy previous picture": copied, "shuffled pictures": shuffled, "random picture": random_ones}
+    return {name: _with_pictures(answers, replaced) for name, replaced in kinds.items()}
+
+
+def _shown(answered: Answered) -> list[Scene | None]:
+    return [step.shown for steps in answered.steps for step in steps if step.pictured]
+
+
+def _with_pictures(
+    answers: Sequence[Answered], pictures: Callable[[Answered], Iterator[Scene | None]]
+) -> dict[str, float | None]:
+    total = Tally()
+    for answered in answers:
+        scenes = pictures(answered)
+        steps = [[replace(s, shown=next(scenes)) if s.pictured else s for s in turn] for turn in answered.steps]
+        total.add(score(Answered(answered.task, answered.document, steps)))
+    return total.rates()
+
+
+def parser_accuracy(tasks: Sequence[Task], seed: int = 0) -> dict[str, float]:
+    """How often the parser reads a true render back exactly, clean and with noise."""
+    scenes = [scene for task in tasks for scene in task.pictures]
+    clean = sum(parse(render(scene)) == scene for scene in scenes)
+    noised = sum(parse(add_noise(render(scene), seed + i)) == scene for i, scene in enumerate(scenes))
+    return {"clean": clean / len(scenes), "noised": noised / len(scenes), "pictures": len(scenes)}

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from duogen.agent.agent import Agent
+from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.document import Document, Picture
+from duogen.errors import InputError
+from duogen.models.sampler import PaintSettings
+from duogen.planners.base import Draft
+from duogen.planners.native import NativePlanner
+
+QUICK = PaintSettings(steps=2, width=64, height=64)
+
+
+class Scripted:
+    """A planner that says what it was told to: the graph's behaviour must not depend on a model's mood."""
+
+    script = ("Intro.\nFirst, the base.", "Then the roof.", "Done.")
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def draft(self, run: str, document: Document, on_text: Callable[[str], None]) -> Draft:
+        said = sum(part.type == "image" for part in document.messages[-1].content)
+        on_text(self.script[said])
+        return Draft(self.script[said], "picture" if said < len(self.script) - 1 else "end")
+
+
+@pytest.fixture
+def scripted(tiny: object, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    monkeypatch.setattr("duogen.agent.agent.NativePlanner", Scripted)
+    return Agent(tiny)  # type: ignore[arg-type]
+
+
+def test_text_and_pictures_alternate(scripted: Agent) -> None:
+    events: list[Event] = []
+    plan = scripted.plan("Build something.", on_event=events.append, settings=QUICK)
+    assert [part.type for part in plan.document.messages[-1].content] == ["text", "image", "text", "image", "text"]
+    assert plan.reason == "end" and plan.text == "".join(Scripted.script) and len(plan.pictures) == 2
+    assert [part.alt for part in plan.document.images] == ["First, the base.", "Then the roof."]
+    kinds = [type(event) for event in events]
+    assert kinds == [
+        TextDelta, PictureStarted, DenoisingStep, DenoisingStep, PictureDone,
+        TextDelta, PictureStarted, DenoisingStep, DenoisingStep, PictureDone, TextDelta, Finished,
+    ]  # fmt: skip
+    assert [event.index for event in events if isinstance(event, PictureDone)] == [1, 2]
+
+
+def test_the_same_seed_gives_the_same_plan(scripted: Agent) -> None:
+    one, two = (scripted.plan("Build.", settings=QUICK).document for _ in range(2))
+    other = scripted.plan("Build.", settings=QUICK.model_copy(update={"seed": 1})).document
+    assert one == two and one != other
+
+
+def test_max_pictures(scripted: Agent) -> None:
+    plan = scripted.plan("Build.", settings=QUICK, max_pictures=1)
+    assert len(plan.pictures) == 1 and plan.reason == "max_pictures"
+    assert scripted.plan("Build.", settings=QUICK, max_pictures=0).pictures == []
+
+
+def test_a_picture_comes_with_the_request(scripted: Agent, picture: Picture, tmp_path: Path) -> None:
+    path = tmp_path / "mine.png"
+    path.write_bytes(picture.data)
+    with_path = scripted.plan("Edit it.", [path], settings=QUICK)
+    assert with_path.document.images[0].sha256 == picture.sha256 and len(with_path.pictures) == 2
+    without = scripted.plan("Edit it.", settings=QUICK)
+    assert with_path.pictures[0].data != without.pictures[0].data, "the picture is a condition"
+
+
+def test_saved_plans_and_follow_ups(scripted: Agent, tmp_path: Path) -> None:
+    folder = tmp_path / "plan"
+    plan = scripted.plan("Build.", folder=folder, settings=QUICK)
+    assert Document.load(folder) == plan.document
+    assert {path.name for path in folder.iterdir()} == {"plan.json", "plan.md", "plan.html", "pictures", ".duogen"}
+    followed = scripted.resume(folder, "Now paint it.", settings=QUICK)
+    assert [message.role for message in followed.document.messages] == ["user", "assistant"] * 2
+    assert followed.document.messages[:2] == plan.document.messages
+    with pytest.raises(InputError, match="add a request"):
+        scripted.resume(folder)
+
+
+def test_the_native_planner_and_the_tool_share_one_session(tiny: object) -> None:
+    """After a picture, the planner goes on from the tool's session instead of prefilling again."""
+    agent, prefills = Agent(tiny), []  # type: ignore[arg-type]
+    language = agent.pipeline.language
+    extend = language.extend
+
+    def counted(ids, positions, cache, length, pixels, grids):  # type: ignore[no-untyped-def]
+        prefills.append(length == 0)
+        return extend(ids, positions, cache, length, pixels, grids)
+
+    language.extend = counted  # type: ignore[method-assign]
+    planner = NativePlanner(agent.sessions, lambda _: None)
+    document = Document()
+    document.add_request("Draw a cup.")
+    document.add_message("assistant")
+    drawn = __import__("duogen.tools.image", fromlist=["ImageTool"]).ImageTool(agent.sessions).paint("r", document, QUICK)
+    document.add_picture(drawn.picture, alt="a cup")
+    planner.draft("r", document, lambda _: None)
+    assert prefills.count(True) == 1
+
+
+def test_bad_input(scripted: Agent, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("keep me")
+    (tmp_path / "file").write_text("")
+    for arguments, message in [
+        (("  ",), "empty"),
+        (("x" * 1_000_000,), "1,000,000 characters"),
+        (("Edit.", [tmp_path / "missing.png"]), "can't read the picture"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            scripted.plan(*arguments, folder=tmp_path / "new", settings=QUICK)
+        assert not (tmp_path / "new").exists(), "nothing half-written"
+    with pytest.raises(InputError, match="isn't empty"):
+        scripted.plan("Build.", folder=taken, settings=QUICK)
+    assert [path.name for path in taken.iterdir()] == ["mine.txt"]
+    with pytest.raises(InputError, match="can't write"):
+        scripted.plan("Build.", folder=tmp_path / "file" / "plan", settings=QUICK)
+    with pytest.raises(InputError, match="multiples of 32"):
+        scripted.plan("Build.", settings=PaintSettings(width=100))
+    with pytest.raises(InputError, match="no plan in this folder"):
+        scripted.resume(tmp_path / "nowhere")
+
+
+def test_draw_and_edit_without_a_plan(scripted: Agent, picture: Picture) -> None:
+    drawn = scripted.draw("a red ball", QUICK)
+    assert (drawn.picture.width, drawn.picture.height) == (64, 64)
+    assert drawn.picture.data == scripted.draw("Draw a red ball", QUICK).picture.data, "the template is added once"
+    assert scripted.edit("make it blue", [picture], QUICK).picture.data != drawn.picture.data
+    with pytest.raises(InputError, match="empty"):
+        scripted.draw("   ", QUICK)

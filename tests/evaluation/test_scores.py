@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from duogen.evaluation.scores import Step, Tally, score_turn
+from duogen.evaluation.world import Answered, floors, parser_accuracy, score, tasks_of
+from duogen.document import Document
+from duogen.training.data import FAMILIES
+from duogen.training.world.scene import Scene, Thing
+from duogen.training.world.task import Task, Turn
+
+
+def perfect(task: Task) -> Answered:
+    """The answer that the world itself would give."""
+    steps = []
+    for turn in task.turns:
+        told = [Step(text, True, scene) for text, scene in zip(turn.segments, turn.pictures, strict=False)]
+        steps.append(told + [Step(text, False) for text in turn.segments[len(turn.pictures) :]])
+    return Answered(task, Document(), steps)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_worlds_own_answers_score_one(family: str) -> None:
+    total = Tally()
+    for task in tasks_of("held-out", family, 80, 0):
+        total.add(score(perfect(task)))
+    assert {rate for rate in total.rates().values()} == {1.0}
+
+
+def test_floor_controls_score_low() -> None:
+    answers = [perfect(task) for task in tasks_of("held-out", None, 80, 0)]
+    for name, rates in floors(answers).items():
+        state = rates["step_state_accuracy"]
+        assert state is not None and state < (0.4 if name == "shuffled pictures" else 0.15), name
+
+
+SCENE = Scene("shelf", {(0, 0): Thing("ball", "red"), (1, 0): Thing("cup", "blue")})
+FIRST = SCENE.put((2, 2), Thing("star", "green"))
+SECOND = FIRST.clear((0, 0))
+TURN = Turn("do it", ["Put a green star in the bottom right.", "Remove the red ball."], [FIRST, SECOND], SECOND.__eq__)
+STEPS = [Step(TURN.segments[0], True, FIRST), Step(TURN.segments[1], True, SECOND)]
+
+
+def rates_of(steps: list[Step]) -> dict[str, float | None]:
+    return score_turn(FAMILIES["arrange"], TURN, SCENE, steps)[0].rates()
+
+
+def test_a_picture_too_many_and_one_too_few() -> None:
+    doubled = rates_of([*STEPS, Step("", True, SECOND)])
+    assert doubled["emission_f1"] == pytest.approx(4 / 5) and doubled["sequence_exact"] == 0.0
+    silent = rates_of([STEPS[0], replace(STEPS[1], pictured=False)])
+    assert silent["emission_f1"] == pytest.approx(2 / 3)
+    merged = rates_of([Step("\n".join(TURN.segments), True, SECOND)])
+    assert merged["emission_f1"] == pytest.approx(2 / 3) and merged["plan_legal_and_goal"] == 1.0
+    stopped = rates_of(STEPS[:1])
+    assert stopped["emission_f1"] == pytest.approx(2 / 3) and stopped["plan_legal_and_goal"] == 0.0
+
+
+def test_a_wrong_picture_counts_once_for_itself() -> None:
+    wrong = FIRST.put((1, 0), Thing("cup", "pink"))
+    rates = rates_of([replace(STEPS[0], shown=wrong), STEPS[1]])
+    assert rates["step_state_accuracy"] == 0.5 and rates["plan_legal_and_goal"] == 1.0
+    assert rates["text_picture_agreement"] == 0.0, "neither agrees with the picture before it"
+    assert rates["untouched_kept"] == pytest.approx(2 / 4)
+
+
+def test_a_picture_that_cannot_be_read_is_wrong_everywhere() -> None:
+    rates = rates_of([STEPS[0], replace(STEPS[1], shown=None)])
+    assert rates["pictures_readable"] == 0.5 and rates["step_state_accuracy"] == 0.5
+    assert rates["text_picture_agreement"] == 0.5
+
+
+def test_illegal_text_spoils_the_plan_and_its_states() -> None:
+    rates = rates_of([Step("Put a green star in the top left.", True, FIRST), STEPS[1]])
+    assert rates["plan_legal_and_goal"] == 0.0 and rates["step_state_accuracy"] == 0.0
+
+
+def test_answers_in_text() -> None:
+    turn = Turn("what?", ["I can see: a red ball in the top left."], [], lambda scene: True)
+    right, _ = score_turn(FAMILIES["arrange"], turn, SCENE, [Step("On it: A red ball in the top left.", False)])
+    wrong, _ = score_turn(FAMILIES["arrange"], turn, SCENE, [Step("I can see: a cup.", True, SCENE)])
+    assert right.rates()["text_answers_exact"] == 1.0 and wrong.rates()["text_answers_exact"] == 0.0
+    assert wrong.rates()["emission_f1"] == 0.0
+
+
+def test_the_parser_is_measured_beside() -> None:
+    accuracy = parser_accuracy(tasks_of("held-out", None, 30, 0))
+    assert accuracy["clean"] == 1.0 and accuracy["noised"] >= 0.98

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from duogen.models import attention
+
+
+def test_masks_hide_keys() -> None:
+    query, key, value = (torch.randn(2, 3, 5, 8) for _ in range(3))
+    mask = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
+    full = attention.attend(query, key, value, mask)
+    assert torch.allclose(full[:, :, :1], value[:, :, :1], atol=1e-6)
+    changed = value.clone()
+    changed[:, :, 4] += 1
+    assert torch.allclose(attention.attend(query, key, changed, mask)[:, :, :4], full[:, :, :4])
+
+
+def test_the_backend_follows_device_and_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_has_xformers", lambda: True)
+    assert attention.backend("cpu") == "sdpa"
+    assert attention.backend("cuda") == "xformers"
+    monkeypatch.setattr(attention, "_has_xformers", lambda: False)
+    assert attention.backend("cuda") == "sdpa"
+
+
+def test_the_xformers_call_gives_what_sdpa_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """xformers has no CPU operator: its function is replaced by the arithmetic that its documentation states."""
+
+    def documented(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_bias: torch.Tensor | None) -> torch.Tensor:
+        q, k, v = (part.transpose(1, 2) for part in (query, key, value))
+        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+        if attn_bias is not None:
+            assert attn_bias.stride(-2) % 8 == 0 and attn_bias.shape == scores.shape
+            scores = scores + attn_bias
+        return (scores.softmax(-1) @ v).transpose(1, 2)
+
+    query, key, value = torch.randn(2, 2, 5, 8), torch.randn(2, 2, 7, 8), torch.randn(2, 2, 7, 8)
+    for mask in (None, torch.rand(2, 1, 5, 7) > 0.4):
+        expected = attention.attend(query, key, value, mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(attention, "backend", lambda device: "xformers")
+            ops = SimpleNamespace(memory_efficient_attention=documented)
+            patch.setitem(sys.modules, "xformers", SimpleNamespace(ops=ops))
+            patch.setitem(sys.modules, "xformers.ops", ops)
+            assert torch.allclose(attention.attend(query, key, value, mask), expected, atol=1e-5)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from duogen.models.dit import CosmosDiT
+from duogen.models.mllm import batch_states
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.training.config import load_recipe
+from duogen.training.data import collate, draw_task
+from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states
+
+
+def tasks_with_pictures(count: int) -> list:
+    drawn = (draw_task(3, index) for index in range(100))
+    return [task for task in drawn if len(task.pictures) > task.shows_start][:count]
+
+
+def test_masks_let_a_picture_see_what_it_will_see_when_painted() -> None:
+    reach, noisy_reach = torch.tensor([[2, 5, 8]]), torch.tensor([[2, 1, 8]])
+    seen, read = causal_masks(reach, noisy_reach, tokens=1, length=9)
+    clean0, clean1, noisy0, noisy1, noisy2 = seen[0, 0].int().tolist()
+    assert clean0 == [1, 0, 0, 0, 0]
+    assert clean1 == [1, 1, 0, 0, 0]
+    assert noisy0 == [0, 0, 1, 0, 0]
+    assert noisy1 == [1, 0, 0, 1, 0]
+    assert noisy2 == [1, 1, 0, 0, 1]
+    assert read[0, 0].sum(-1).tolist() == [2, 5, 2, 1, 8]
+
+
+@torch.no_grad()
+def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -> None:
+    """Dialogues of different lengths in one batch, and every picture of a dialogue in one pass, change nothing."""
+    config, dit = load_recipe("debug").stage2, CosmosDiT(tiny.transformer)
+    tasks = tasks_with_pictures(5)
+    together = Targets(collate(tasks, tiny.processor), tiny.vae, config, torch.Generator().manual_seed(0))
+    states = frozen_states(tiny.mllm, collate(tasks, tiny.processor), int(together.reach.max()))
+    errors, _ = causal_loss(dit, together, tiny.connector(states))
+    for row, task in enumerate(tasks):
+        batch = collate([task], tiny.processor)
+        alone = Targets(batch, tiny.vae, config, torch.Generator().manual_seed(0))
+        count = alone.clean.shape[1]
+        for name in ("noise", "sigma", "shown", "noisy_reach"):
+            setattr(alone, name, getattr(together, name)[row : row + 1, :count])
+        single, _ = causal_loss(dit, alone, tiny.connector(frozen_states(tiny.mllm, batch, int(alone.reach.max()))))
+        assert torch.allclose(single[0], errors[row, :count], atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> None:
+    """Cutting the sequence behind the last `<BOV>` saves work and changes no state that is read."""
+    batch = collate(tasks_with_pictures(4), tiny.processor)
+    length = max(tape.slots[-1].asked for tape in batch.tapes)
+    _, whole = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
+    cut = frozen_states(tiny.mllm, batch, length)
+    for row, tape in enumerate(batch.tapes):
+        asked = tape.slots[-1].asked
+        assert torch.allclose(cut[row, :asked], whole[row, :asked], atol=1e-4)
+
+
+def test_the_log_tells_high_from_low_noise(debug_run: Path) -> None:
+    log = (debug_run / "stage2" / "log.jsonl").read_text()
+    assert "loss_high" in log and "loss_low" in log

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from duogen.training.data import FAMILIES, draw_task
+from duogen.training.world import arrange, build
+from duogen.training.world.language import action
+from duogen.training.world.scene import Scene, Thing
+
+TASKS = 400
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_every_step_says_what_its_picture_shows(family: str, split: str) -> None:
+    for index in range(TASKS):
+        task = draw_task(1, index, split, family)
+        scene = task.start
+        for turn in task.turns:
+            assert len(turn.segments) in (len(turn.pictures), len(turn.pictures) + 1)
+            for segment, picture in zip(turn.segments, turn.pictures, strict=False):
+                if segment:
+                    (act,) = FAMILIES[family].read(segment)
+                    after = FAMILIES[family].apply(scene, act)
+                    assert after is not None
+                    scene = after
+                else:
+                    scene = picture
+                assert scene == picture, segment
+            assert turn.goal(scene)
+            assert not turn.pictures or not FAMILIES[family].read("".join(turn.segments[len(turn.pictures) :]))
+
+
+def test_training_never_shows_or_names_what_is_held_out() -> None:
+    for index in range(3 * TASKS):
+        task = draw_task(2, index, "train")
+        if task.family == "arrange":
+            assert not any(arrange.is_held_out(t) for scene in task.pictures for t in scene.things.values())
+            words = " ".join(turn.request + " ".join(turn.segments) for turn in task.turns).lower()
+            for thing in arrange.POOLS["held-out"]:
+                assert f"{thing.colour} {thing.kind}" not in words
+        elif task.kind in build.STRUCTURES:
+            assert not build.is_held_out(task.kind, main_colour(task.kind, task.turns[0].pictures[-1]))
+
+
+def main_colour(structure: str, scene: Scene) -> str:
+    return scene.things[{"house": (1, 0), "castle": (1, 0), "bridge": (0, 0)}.get(structure, (2, 0))].colour
+
+
+def test_held_out_tasks_are_about_what_is_held_out() -> None:
+    for index in range(TASKS):
+        task = draw_task(3, index, "held-out", "arrange")
+        scenes = [task.start, *task.pictures]
+        assert any(arrange.is_held_out(thing) for scene in scenes for thing in scene.things.values())
+        task = draw_task(3, index, "held-out", "build")
+        if task.kind in build.STRUCTURES:
+            colour = main_colour(task.kind, task.turns[0].pictures[-1])
+            assert build.is_held_out(task.kind, colour) and colour in task.turns[0].request
+
+
+def test_the_held_out_rule_leaves_every_word_in_training() -> None:
+    kept = arrange.POOLS["train"]
+    assert len(arrange.POOLS["held-out"]) == 8 and len(kept) == 56
+    assert len({thing.kind for thing in kept}) == 8 and len({thing.colour for thing in kept}) == 8
+    for structure in build.STRUCTURES:
+        assert sum(build.is_held_out(structure, colour) for colour in build.COLOURS) == 1
+
+
+def test_wordings_vary() -> None:
+    requests = {turn.request for index in range(TASKS) for turn in draw_task(4, index).turns}
+    assert len(requests) > TASKS * 0.95
+
+
+def test_tasks_depend_on_seed_and_index_alone() -> None:
+    one, two = draw_task(5, 7), draw_task(5, 7)
+    assert (one.pictures, one.turns[0].request) == (two.pictures, two.turns[0].request)
+    assert draw_task(5, 8).turns[0].request != one.turns[0].request
+
+
+class TestArrange:
+    family = FAMILIES["arrange"]
+    scene = Scene("shelf", {(0, 0): Thing("ball", "red"), (1, 1): Thing("cup", "blue")})
+
+    @pytest.mark.parametrize(
+        ("sentence", "expected"),
+        [
+            ("Step 2: Put a green star in the top right.", {(2, 0): Thing("star", "green")}),
+            ("Add an orange gem in the bottom centre.", {(1, 2): Thing("gem", "orange")}),
+            ("1. Remove the red ball.", {(0, 0): None}),
+            ("Move the blue cup to the middle left.", {(1, 1): None, (0, 1): Thing("cup", "blue")}),
+            ("Paint the red ball grey.", {(0, 0): Thing("ball", "grey")}),
+            ("Replace the blue cup with a pink bell.", {(1, 1): Thing("bell", "pink")}),
+        ],
+    )
+    def test_sentences_do_what_they_say(self, sentence: str, expected: dict) -> None:
+        (act,) = self.family.read(sentence)
+        after = self.family.apply(self.scene, act)
+        assert after is not None
+        things = {**self.scene.things, **expected}
+        assert after.things == {place: thing for place, thing in things.items() if thing is not None}
+
+    @pytest.mark.parametrize(
+        "sentence",
+        [
+            "Put a green star in the top left.",
+            "Remove the green star.",
+            "Remove the red ball from the centre.",
+            "Move the red ball to the centre.",
+        ],
+    )
+    def test_what_cannot_be_done(self, sentence: str) -> None:
+        (act,) = self.family.read(sentence)
+        assert self.family.apply(self.scene, act) is None
+
+    @pytest.mark.parametrize("sentence", ["Done!", "Put a red dog in the top left.", "Put a red ball on the moon.", ""])
+    def test_what_says_nothing(self, sentence: str) -> None:
+        assert self.family.read(sentence) == []
+
+
+class TestBuild:
+    family = FAMILIES["build"]
+
+    def grow(self, *acts: object) -> Scene | None:
+        scene: Scene | None = Scene("meadow")
+        for act in acts:
+            scene = None if scene is None else self.family.apply(scene, act)  # type: ignore[arg-type]
+        return scene
+
+    def test_gravity(self) -> None:
+        four, two = action("ground", number=4, colour="red"), action("row", number=2, colour="blue")
+        assert self.grow(four, two) is not None
+        assert self.grow(two) is None, "a first row lies on the ground"
+        assert self.grow(four, four) is None, "a second row does not"
+        assert self.grow(four, two, action("row", number=4, colour="red")) is None, "nothing hangs in the air"
+        assert self.grow(four, action("row", number=3, colour="red")) is None, "an odd row can't be centred"
+
+    def test_a_beam_rests_on_both_its_ends(self) -> None:
+        left, right = (action("tower", side=side, number=2, colour="grey") for side in ("left", "right"))
+        beam = action("beam", number=6, colour="blue")
+        bridge = self.grow(left, right, beam)
+        assert bridge is not None and bridge.things[2, 2] == Thing("block", "blue") and (2, 1) not in bridge.things
+        assert self.grow(left, beam) is None
+
+    def test_parts_go_where_they_belong(self) -> None:
+        row = action("ground", number=4, colour="red")
+        upper = action("row", number=4, colour="red")
+        house = self.grow(row, upper, action("door", colour="blue"), action("windows"), action("roof", colour="grey"))
+        assert house is not None
+        assert house.things[2, 0] == Thing("door_left", "blue") and house.things[1, 1] == Thing("window", "red")
+        kinds = [house.things[column, 2].kind for column in range(1, 5)]
+        assert kinds == ["roof_left", "roof_middle", "roof_middle", "roof_right"]
+        assert self.grow(action("door", colour="blue")) is None
+        assert self.grow(row, action("windows")) is None
+        assert self.grow(row, action("repaint", part="roof", colour="red")) is None
+        assert self.grow(row, action("flags", colour="red")) is None
+
+
+def test_a_grammar_reads_all_it_can_say() -> None:
+    rng = random.Random(0)
+    for family in FAMILIES.values():
+        grammar = family.grammar
+        for verb, templates in grammar.templates.items():
+            slots = {name: rng.choice(list(grammar.words[name.rstrip("2")])) for name in _slots(templates)}
+            for _ in range(20):
+                said = grammar.read(grammar.say(action(verb, **slots), rng))
+                assert said is not None
+                for name, value in said.values:
+                    assert slots[name] == value
+
+
+def _slots(templates: tuple) -> set[str]:
+    import re
+
+    return {name for template in templates for name in re.findall(r"\{(\w+)\}", template)}
