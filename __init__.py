@@ -1,8 +1,8 @@
 """DuoGen: interleaved text-and-picture generation.
 
-    import duogen
-    plan = duogen.load().plan("How do I build a small house with a red roof?")
-    plan.save("out/")
+import duogen
+plan = duogen.load().plan("How do I build a small house with a red roof?")
+plan.save("out/")
 """
 
 from __future__ import annotations

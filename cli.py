@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import click
 import typer
-
 from duogen import __version__
 from duogen.errors import DuoGenError, InputError
 
@@ -109,7 +108,9 @@ def run(arguments: list[str]) -> int:
         if "--debug" in arguments:
             raise
         first = (str(error).splitlines() or [""])[0]
-        print(f"duogen: unexpected {type(error).__name__}: {first}\nRun again with --debug for details.", file=sys.stderr)
+        print(
+            f"duogen: unexpected {type(error).__name__}: {first}\nRun again with --debug for details.", file=sys.stderr
+        )
         return 1
 
 

@@ -18,10 +18,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+from duogen.errors import InputError
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
-
-from duogen.errors import InputError
 
 MAX_PIXELS = 64_000_000
 """Pictures with more pixels are refused before they are unpacked: they are bombs or mistakes."""
@@ -169,9 +168,7 @@ class Document(BaseModel):
 
     def add_picture(self, picture: Picture, alt: str = "") -> ImagePart:
         """Appends a picture to the last turn."""
-        part = ImagePart(
-            image=picture.path, sha256=picture.sha256, width=picture.width, height=picture.height, alt=alt
-        )
+        part = ImagePart(image=picture.path, sha256=picture.sha256, width=picture.width, height=picture.height, alt=alt)
         self._pictures[picture.sha256] = picture
         self.messages[-1].content.append(part)
         return part

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
@@ -23,7 +22,8 @@ Guidance = Annotated[
 Width = Annotated[int | None, typer.Option(envvar="DUOGEN_WIDTH", min=16, max=4096, help="Picture width in pixels.")]
 Height = Annotated[int | None, typer.Option(envvar="DUOGEN_HEIGHT", min=16, max=4096, help="Picture height in pixels.")]
 Model = Annotated[
-    Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder; without it, the default model.")
+    Path | None,
+    typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder; without it, the default model."),
 ]
 Device = Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -35,7 +35,8 @@ def plan(
     image: Images = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A new folder for the plan.")] = None,
     continue_: Annotated[
-        Path | None, typer.Option("--continue", "-c", help="Finish an interrupted plan, or follow up on a finished one.")
+        Path | None,
+        typer.Option("--continue", "-c", help="Finish an interrupted plan, or follow up on a finished one."),
     ] = None,
     seed: Seed = 0,
     steps: Steps = None,
@@ -85,7 +86,9 @@ def plan(
     else:
         made = agent.plan(request or "", pictures, folder=folder, **common)
     if as_json:
-        print(json.dumps({"folder": str(folder), "reason": made.reason, **made.document.model_dump()}, ensure_ascii=False))
+        print(
+            json.dumps({"folder": str(folder), "reason": made.reason, **made.document.model_dump()}, ensure_ascii=False)
+        )
     elif quiet:
         print(folder)
     else:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
 from duogen.document import write_atomically
 from duogen.errors import InputError
 
@@ -23,7 +22,9 @@ def group() -> None:
 
 @app.command()
 def world(
-    split: Annotated[str, typer.Option(help="train, or held-out: compositions that training never shows.")] = "held-out",
+    split: Annotated[
+        str, typer.Option(help="train, or held-out: compositions that training never shows.")
+    ] = "held-out",
     family: Annotated[str | None, typer.Option(help="arrange or build; both without it.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many requests.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
@@ -106,7 +107,9 @@ def table(report: dict[str, Any]) -> str:
     for name, rates in named.items():
         rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in COLUMNS)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     settings, parser = report["settings"], report["parser"]
     lines.append(
         f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {settings['steps']} steps, "

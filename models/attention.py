@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-@lru_cache(maxsize=None)
+@cache
 def _has_xformers() -> bool:
     return importlib.util.find_spec("xformers") is not None
 

@@ -14,10 +14,9 @@ from typing import NamedTuple, Protocol
 import torch
 from diffusers import CosmosTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb
+from duogen.models.attention import attend
 from torch import Tensor
 from torch.nn import functional as F
-
-from duogen.models.attention import attend
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one block, [B, heads, N, head_dim] each."""

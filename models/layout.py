@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from PIL import Image
-from torch import Tensor
-
 from duogen.document import Document, TextPart
 from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START, DuoGenProcessor
+from PIL import Image
+from torch import Tensor
 
 Turn = tuple[str, Sequence[str | Image.Image | None]]
 """A role and its parts in order; None is a bare `<BOV>` whose picture isn't shown (pretraining on text)."""
@@ -139,6 +138,8 @@ def turns_of(document: Document, system_prompt: str | None = None) -> list[Turn]
     if system_prompt and not any(message.role == "system" for message in document.messages):
         turns.append(("system", [system_prompt]))
     for message in document.messages:
-        parts = [part.text if isinstance(part, TextPart) else document.picture(part).image() for part in message.content]
+        parts = [
+            part.text if isinstance(part, TextPart) else document.picture(part).image() for part in message.content
+        ]
         turns.append((message.role, parts))
     return turns

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
-from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
 from duogen.models.processor import (
     END_OF_TEXT,
     IM_END,
@@ -17,6 +14,8 @@ from duogen.models.processor import (
     VISION_START,
     DuoGenProcessor,
 )
+from torch import Tensor
+from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 
 class MLLMOutput(NamedTuple):
@@ -76,7 +75,11 @@ class QwenVL:
 
 
 def batch_states(
-    model: Qwen2_5_VLForConditionalGeneration, ids: Tensor, positions: Tensor, pixels: Tensor | None, grids: Tensor | None
+    model: Qwen2_5_VLForConditionalGeneration,
+    ids: Tensor,
+    positions: Tensor,
+    pixels: Tensor | None,
+    grids: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """A padded training batch through the MLLM at once.
 
@@ -101,7 +104,13 @@ def batch_states(
 
 
 def small_qwen(
-    processor: DuoGenProcessor, hidden: int, layers: int, heads: int, kv_heads: int, vision_hidden: int, vision_layers: int
+    processor: DuoGenProcessor,
+    hidden: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    vision_hidden: int,
+    vision_layers: int,
 ) -> Qwen2_5_VLForConditionalGeneration:
     """A Qwen2.5-VL of any size with random weights, for the default model and for tests."""
     sections = hidden // heads // 2

@@ -43,7 +43,9 @@ class DuoGenProcessor(ProcessorMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> DuoGenProcessor:  # type: ignore[override]
         """Reads a folder or hub id with a Qwen-VL tokenizer and preprocessor config."""
-        known = {key: kwargs[key] for key in ("subfolder", "revision", "cache_dir", "local_files_only") if key in kwargs}
+        known = {
+            key: kwargs[key] for key in ("subfolder", "revision", "cache_dir", "local_files_only") if key in kwargs
+        }
         return cls(
             Qwen2VLImageProcessorPil.from_pretrained(pretrained_model_name_or_path, **known),
             Qwen2Tokenizer.from_pretrained(pretrained_model_name_or_path, **known),
@@ -80,7 +82,10 @@ class DuoGenProcessor(ProcessorMixin):
                 image = image.resize((width, height), Image.Resampling(settings.resample))
             pixels = np.asarray(image.convert("RGB"), np.float32) * scale - shift
             flat, rows, columns = settings.patchify(
-                np.ascontiguousarray(pixels.transpose(2, 0, 1)), settings.patch_size, settings.merge_size, settings.temporal_patch_size
+                np.ascontiguousarray(pixels.transpose(2, 0, 1)),
+                settings.patch_size,
+                settings.merge_size,
+                settings.temporal_patch_size,
             )
             patches.append(flat)
             grids.append([1, rows, columns])

@@ -8,13 +8,12 @@ painted picture's clean latent is its condition frame on both paths, because a r
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
 from duogen.models.dit import CONDITION_SIGMA, Frame
 from duogen.models.layout import Tape
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
 from duogen.models.sampler import PaintSettings, denoise, initial_noise
+from torch import Tensor
 
 
 @torch.no_grad()
@@ -49,7 +48,9 @@ def write(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, max_token
         The tokens written, and the `<BOV>` or end mark that stopped them (None at `max_tokens`).
     """
     stops = (pipeline.processor.id(BOV), pipeline.processor.id(IM_END))
-    grown = Tape(pipeline.processor, list(tape.ids), list(tape.trained), list(tape.slots), list(tape._positions), tape._next)
+    grown = Tape(
+        pipeline.processor, list(tape.ids), list(tape.trained), list(tape.slots), list(tape._positions), tape._next
+    )
     written: list[int] = []
     while len(written) < max_tokens:
         token = int(prefill(pipeline, grown, pixels, len(grown.ids))[0].argmax())

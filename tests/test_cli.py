@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
 from duogen.cli import read_settings, run
 from duogen.document import Document, Picture
 from duogen.errors import InputError
+from PIL import Image
 
 REQUEST = "Arrange a red ball in the top left and a blue cup in the centre."
 
@@ -135,7 +134,9 @@ def test_settings_files(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     Path("config/duogen").mkdir(parents=True)
     Path("config/duogen/config.toml").write_text("[plan]\nsteps = 3\nmax-pictures = 1\n")
     Path("duogen.toml").write_text("[plan]\nsteps = 2\n")
-    assert read_settings([Path("config/duogen/config.toml"), Path("duogen.toml")]) == {"plan": {"steps": 2, "max_pictures": 1}}
+    assert read_settings([Path("config/duogen/config.toml"), Path("duogen.toml")]) == {
+        "plan": {"steps": 2, "max_pictures": 1}
+    }
     assert run(["plan", REQUEST, "-o", "out", "-q"]) == 0
     assert len(Document.load("out").images) == 1
     monkeypatch.setenv("DUOGEN_STEPS", "0")
@@ -166,7 +167,9 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert "duogen plan -c" in capsys.readouterr().err
 
 
-def test_unexpected_errors_hide_their_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_errors_hide_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("boom\nand more")
 

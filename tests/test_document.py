@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from duogen.document import Document, ImagePart, Picture, TextPart, read_jsonl, write_jsonl
 from duogen.errors import InputError
 
@@ -30,7 +29,9 @@ def test_folder_round_trip(document: Document, tmp_path: Path) -> None:
     document.save(tmp_path / "plan")
     loaded = Document.load(tmp_path / "plan")
     assert loaded == document
-    assert [loaded.picture(part).data for part in loaded.images] == [document.picture(part).data for part in document.images]
+    assert [loaded.picture(part).data for part in loaded.images] == [
+        document.picture(part).data for part in document.images
+    ]
     assert len(list((tmp_path / "plan" / "pictures").iterdir())) == 1, "equal pictures are kept once"
 
 

@@ -57,7 +57,9 @@ def to_html(document: Document) -> str:
                 )
             elif part.text.strip() and not (number == 0 and message.role == "user"):
                 style = ' class="user"' if message.role == "user" else ""
-                body += [f"<p{style}>{html.escape(line)}</p>" for line in part.text.strip().splitlines() if line.strip()]
+                body += [
+                    f"<p{style}>{html.escape(line)}</p>" for line in part.text.strip().splitlines() if line.strip()
+                ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -7,9 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-from PIL import Image
-
 from duogen.document import Picture
+from PIL import Image
 
 Protocol = Literal["kitty", "iterm2", "blocks", "none"]
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from duogen.errors import InputError
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="default, debug, or a TOML file.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder; runs/RECIPE without it.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder; runs/RECIPE without it.")
+    ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Run this part alone (tokenizer, codec, stage1, stage2, assemble); repeatable.")
+        list[str] | None,
+        typer.Option(help="Run this part alone (tokenizer, codec, stage1, stage2, assemble); repeatable."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after so long; the next call goes on.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -34,7 +36,7 @@ def train(
     began = time.monotonic()
     for part in only or PARTS:
         left = None if minutes is None else minutes * 60 - (time.monotonic() - began)
-        if left is not None and left <= 0 or not run.part(part, left):
+        if (left is not None and left <= 0) or not run.part(part, left):
             print(f"{part}: stopped after {minutes} minutes; run the same command again to go on")
             return
         print(f"{part}: done")

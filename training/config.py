@@ -6,9 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from duogen.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -73,7 +72,9 @@ class OptimConfig(_Section):
 class PretrainConfig(OptimConfig):
     """The MLLM's language and sight from nothing, before stage 1 (public checkpoints come with theirs)."""
 
-    lesson_steps: int = Field(0, ge=0, description="first steps, on two short exercises: repeat a list, name what is seen")
+    lesson_steps: int = Field(
+        0, ge=0, description="first steps, on two short exercises: repeat a list, name what is seen"
+    )
 
 
 class Stage1Config(OptimConfig):

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
-
 from duogen.models.layout import Tape, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
 from duogen.training.world.arrange import Arrange
@@ -21,6 +19,7 @@ from duogen.training.world.build import Build
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
 from duogen.training.world.task import Task
+from torch import Tensor
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
 GROUP = 8
@@ -76,12 +75,12 @@ def spoken_turns_of_task(task: Task) -> list[Turn]:
 def draw_lesson(seed: int, index: int) -> Task:
     """A short exercise: a list to set out in the order given, or a picture of a few things to describe.
 
-    Which of the two depends on the millions of `index`, so that a group of batches practises one of them.
+    Every batch holds both in equal shares: practised in turns, each is forgotten over the other.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
     arrange = FAMILIES["arrange"]
     assert isinstance(arrange, Arrange)
-    if index // GROUP_STRIDE % 2:
+    if index % 2:
         return arrange.describe(arrange.shelf(rng, "train", rng.randint(1, 3)), rng)
     return arrange.set_out(rng, "train")
 
@@ -154,13 +153,15 @@ class WorldBatches:
     def _draw_group(self, group: int) -> list[list[Task]]:
         tasks: list[Task] = []
         index = 0
+        lesson = group * GROUP < self.lesson_steps
+        draw = draw_lesson if lesson else draw_task
         while len(tasks) < GROUP * self.batch_size:
-            draw = draw_lesson if group * GROUP < self.lesson_steps else draw_task
             task = draw(self.seed, group * GROUP_STRIDE + index)
             index += 1
             if self.wanted(task):
                 tasks.append(task)
-        tasks.sort(key=self.size)
+        if not lesson:
+            tasks.sort(key=self.size)
         batches = [tasks[i : i + self.batch_size] for i in range(0, len(tasks), self.batch_size)]
         random.Random(f"{self.seed}/{group}").shuffle(batches)
         return batches

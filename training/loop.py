@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from duogen.training.config import OptimConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from duogen.training.config import OptimConfig
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]

@@ -23,9 +23,6 @@ from typing import cast
 
 import torch
 from diffusers import CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
-from PIL import Image
-from transformers import Qwen2_5_VLForConditionalGeneration
-
 from duogen.document import write_atomically
 from duogen.errors import InputError
 from duogen.models.connector import Connector
@@ -42,6 +39,8 @@ from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
+from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 
@@ -199,6 +198,8 @@ class Run:
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty"]
     try:
-        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

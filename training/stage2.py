@@ -17,9 +17,6 @@ from pathlib import Path
 
 import torch
 from diffusers import CosmosTransformer3DModel
-from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration
-
 from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
 from duogen.models.mllm import batch_states
@@ -31,6 +28,8 @@ from duogen.training.data import Batch, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
 from duogen.training.world.render import render
 from duogen.training.world.task import Task
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 
 class Aligned(nn.Module):
@@ -217,5 +216,7 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
 def _by_level(error: Tensor, targets: Targets) -> dict[str, float]:
     """The loss in the noisy and in the clean half of the times: the first decides what is painted, the second how."""
     named = {"loss_high": targets.sigma > 0.75, "loss_low": targets.sigma <= 0.75}
-    chosen: Sequence[tuple[str, Tensor]] = [(n, error.detach()[m & targets.counted & (error > 0)]) for n, m in named.items()]
+    chosen: Sequence[tuple[str, Tensor]] = [
+        (n, error.detach()[m & targets.counted & (error > 0)]) for n, m in named.items()
+    ]
     return {name: round(values.mean().item(), 4) for name, values in chosen if len(values)}

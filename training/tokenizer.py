@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from duogen.models.processor import SPECIAL_TOKENS, DuoGenProcessor
 from tokenizers import trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-from duogen.models.processor import SPECIAL_TOKENS, DuoGenProcessor
 
 
 def train_processor(texts: Iterable[str], vocab_size: int, patch_size: int, max_pixels: int) -> DuoGenProcessor:
@@ -32,5 +31,3 @@ def train_processor(texts: Iterable[str], vocab_size: int, patch_size: int, max_
         patch_size=patch_size, merge_size=2, size={"shortest_edge": (2 * patch_size) ** 2, "longest_edge": max_pixels}
     )
     return DuoGenProcessor(images, tokenizer)
-
-

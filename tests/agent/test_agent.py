@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
 from duogen.document import Document, Picture
@@ -98,7 +97,9 @@ def test_the_native_planner_and_the_tool_share_one_session(tiny: object) -> None
     document = Document()
     document.add_request("Draw a cup.")
     document.add_message("assistant")
-    drawn = __import__("duogen.tools.image", fromlist=["ImageTool"]).ImageTool(agent.sessions).paint("r", document, QUICK)
+    drawn = (
+        __import__("duogen.tools.image", fromlist=["ImageTool"]).ImageTool(agent.sessions).paint("r", document, QUICK)
+    )
     document.add_picture(drawn.picture, alt="a cup")
     planner.draft("r", document, lambda _: None)
     assert prefills.count(True) == 1

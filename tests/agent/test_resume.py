@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from duogen.agent.agent import Agent
 from duogen.document import Document
 from duogen.models.sampler import PaintSettings

@@ -3,10 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
+from duogen.document import Document
 from duogen.evaluation.scores import Step, Tally, score_turn
 from duogen.evaluation.world import Answered, floors, parser_accuracy, score, tasks_of
-from duogen.document import Document
 from duogen.training.data import FAMILIES
 from duogen.training.world.scene import Scene, Thing
 from duogen.training.world.task import Task, Turn

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from duogen.models import attention
 
 
@@ -30,7 +29,9 @@ def test_the_backend_follows_device_and_installation(monkeypatch: pytest.MonkeyP
 def test_the_xformers_call_gives_what_sdpa_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """xformers has no CPU operator: its function is replaced by the arithmetic that its documentation states."""
 
-    def documented(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_bias: torch.Tensor | None) -> torch.Tensor:
+    def documented(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_bias: torch.Tensor | None
+    ) -> torch.Tensor:
         q, k, v = (part.transpose(1, 2) for part in (query, key, value))
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if attn_bias is not None:

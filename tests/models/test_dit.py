@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import CosmosTransformer3DModel
-
 from duogen.models.dit import CosmosDiT, Frame
 
 
@@ -23,7 +22,8 @@ def model(request: pytest.FixtureRequest) -> CosmosTransformer3DModel:
 def frames_of(latents: list[torch.Tensor], sigma: float) -> list[Frame]:
     batch, last = len(latents[0]), len(latents) - 1
     return [
-        Frame(latent, i, torch.full((batch,), sigma if i == last else 1e-4), i < last) for i, latent in enumerate(latents)
+        Frame(latent, i, torch.full((batch,), sigma if i == last else 1e-4), i < last)
+        for i, latent in enumerate(latents)
     ]
 
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from pydantic import ValidationError
-
 from duogen.models.sampler import PaintSettings, denoise, initial_noise
+from pydantic import ValidationError
 
 SHAPE = (1, 2, 4, 4)
 
@@ -28,9 +27,7 @@ def test_guidance_leads_away_from_the_negative_branch() -> None:
 def test_steps_are_told() -> None:
     told: list[tuple[int, int]] = []
     noise = torch.zeros(SHAPE)
-    denoise(
-        lambda latent, _: latent, FlowMatchEulerDiscreteScheduler(), noise, 3, 1.0, lambda *step: told.append(step)
-    )
+    denoise(lambda latent, _: latent, FlowMatchEulerDiscreteScheduler(), noise, 3, 1.0, lambda *step: told.append(step))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 

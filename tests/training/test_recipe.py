@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from duogen.errors import InputError
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
@@ -47,7 +46,7 @@ def test_stage_2_leaves_the_mllm_alone(debug_run: Path) -> None:
 def test_what_goes_wrong_is_said(tmp_path: Path) -> None:
     recipe = load_recipe("debug")
     run = Run(recipe, tmp_path)
-    with pytest.raises(InputError, match="run the part 'tokenizer' first"):
+    with pytest.raises(InputError, match="run the part 'pretrain' first"):
         run.part("stage1")
     recipe.seed = 99
     with pytest.raises(InputError, match="another recipe"):

@@ -185,7 +185,9 @@ class Arrange(Family):
             options.pop()  # the last wording names the shape alone: only where that is enough
         return GRAMMAR.fill(rng.choice(options), rng, **dict(act.values))
 
-    def _edits(self, rng: random.Random, split: str, scene: Scene, count: int) -> tuple[list[str], list[str], list[Scene]]:
+    def _edits(
+        self, rng: random.Random, split: str, scene: Scene, count: int
+    ) -> tuple[list[str], list[str], list[Scene]]:
         """Clauses for the request, sentences for the steps, and the scene after each."""
         clauses, steps, scenes = [], [], []
         for index in range(count):

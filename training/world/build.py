@@ -265,7 +265,9 @@ class Build(Family):
         wishes.append((a(f"{door} door"), _part("door", door)))
         self._crown(rng, acts, wishes, width, ("roof",))
         rng.shuffle(rest := wishes[1:])
-        return _Plan(acts, [wishes[0], *rest], {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height])
+        return _Plan(
+            acts, [wishes[0], *rest], {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height]
+        )
 
     def _castle(self, rng: random.Random, main: str) -> _Plan:
         height, wall, flag = rng.randint(3, 4), rng.randint(1, 2), rng.choice(COLOURS)
@@ -303,7 +305,9 @@ class Build(Family):
         self._crown(rng, acts, wishes, 6, ("battlements", ""))
         return _Plan(acts, wishes, {1: "low", 2: "", 3: "high"}[height])
 
-    def _crown(self, rng: random.Random, acts: list[Action], wishes: list[Wish], width: int, options: tuple[str, ...]) -> None:
+    def _crown(
+        self, rng: random.Random, acts: list[Action], wishes: list[Wish], width: int, options: tuple[str, ...]
+    ) -> None:
         """Adds a roof or battlements, or nothing, and the wish that goes with it."""
         kind, colour = rng.choice(options), rng.choice(COLOURS)
         if kind == "roof":

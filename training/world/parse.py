@@ -6,19 +6,18 @@ contains, so that a blurred or half-painted picture counts as unreadable rather 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
-from PIL import Image
-
 from duogen.training.world.render import backdrop, corner, sprite
 from duogen.training.world.scene import CANVAS, COLOURS, STAGES, Place, Scene, Thing
+from PIL import Image
 
 TOLERANCE = 0.16
 """Largest root mean square difference from the nearest template (pixel values 0..1) that still counts as read."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _templates(stage: str) -> tuple[list[Place], list[Thing | None], np.ndarray, np.ndarray]:
     """Places, candidates, templates [places, candidates, 3 * side^2] in 0..1 and their squared norms."""
     grid = STAGES[stage]

@@ -6,11 +6,10 @@ whole picture is a handful of pastes (well under a millisecond) and training nev
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from PIL import Image, ImageDraw
+from functools import cache
 
 from duogen.training.world.scene import CANVAS, STAGES, Place, Scene, Thing
+from PIL import Image, ImageDraw
 
 PALETTE = {
     "red": (222, 66, 60),
@@ -200,7 +199,7 @@ _SHAPES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def sprite(thing: Thing, side: int) -> Image.Image:
     """The RGBA picture of one thing, `side` pixels square, with a transparent ground."""
     pen = _Pen(side, thing.colour)
@@ -208,7 +207,7 @@ def sprite(thing: Thing, side: int) -> Image.Image:
     return pen.finish(side)
 
 
-@lru_cache(maxsize=None)
+@cache
 def backdrop(stage: str) -> Image.Image:
     """The empty stage, RGB, `CANVAS` pixels square."""
     grid = STAGES[stage]
