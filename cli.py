@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import click
 import typer
+
 from duogen import __version__
 from duogen.errors import DuoGenError, InputError
 

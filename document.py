@@ -18,9 +18,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from duogen.errors import InputError
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from duogen.errors import InputError
 
 MAX_PIXELS = 64_000_000
 """Pictures with more pixels are refused before they are unpacked: they are bombs or mistakes."""
@@ -85,7 +86,7 @@ class Picture:
 
     def image(self) -> Image.Image:
         """The pixels, RGB; transparent parts become white."""
-        image = Image.open(io.BytesIO(self.data), formats=list(FORMATS))
+        image: Image.Image = Image.open(io.BytesIO(self.data), formats=list(FORMATS))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             ground = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+
 from duogen.agent.events import Event
 from duogen.agent.graph import build_graph
 from duogen.agent.store import HIDDEN, FolderStore, MemoryStore, Store, attach_all
@@ -22,9 +26,6 @@ from duogen.models.session import DecodeSettings
 from duogen.models.sessions import SessionPool
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import MAX_REQUEST, Drawn, ImageRequest, ImageTool
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 OnEvent = Callable[[Event], None]
 MAX_PICTURES = 16

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
@@ -240,7 +241,7 @@ class _Teller:
 
         if self.moving:
             self._progress("")
-        show(picture, sys.stdout, self.protocol)  # type: ignore[arg-type]
+        show(picture, sys.stdout, self.protocol)
 
     def _end_line(self) -> None:
         if self._line_open:

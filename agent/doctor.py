@@ -22,6 +22,7 @@ def examine(model: Path | None) -> dict[str, dict[str, str]]:
         InputError: no model there.
     """
     import torch
+
     from duogen.loading import DEFAULT_MODEL
     from duogen.models.attention import backend
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
 from duogen.agent.events import DenoisingStep, Finished, PictureDone, PictureStarted, TextDelta
 from duogen.agent.store import Store, attach_all
 from duogen.document import Document, TextPart
 from duogen.models.sampler import PaintSettings
 from duogen.planners.base import Planner
 from duogen.tools.image import ImageTool
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 
 
 class RunState(TypedDict):

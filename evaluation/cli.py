@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from duogen.document import write_atomically
 from duogen.errors import InputError
 

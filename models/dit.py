@@ -9,14 +9,15 @@ numbers are those of the upstream ``forward`` (a test compares them).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from diffusers import CosmosTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb
-from duogen.models.attention import attend
 from torch import Tensor
 from torch.nn import functional as F
+
+from duogen.models.attention import attend
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one block, [B, heads, N, head_dim] each."""
@@ -28,12 +29,12 @@ CONDITION_SIGMA = 1e-4
 class Frame(NamedTuple):
     """One picture for the DiT.
 
-    `latent` [B, C, h, w]; `index` its place in time; `sigma` [B] its noise level; `condition` tells whether it is a
+    `latent` [B, C, h, w]; `time` its place among the pictures; `sigma` [B] its noise level; `condition` tells whether it is a
     clean condition frame or the picture being painted.
     """
 
     latent: Tensor
-    index: int
+    time: int
     sigma: Tensor
     condition: bool
 
@@ -168,8 +169,8 @@ class CosmosDiT:
         rows, columns = torch.meshgrid(
             torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
         )
-        time = torch.full_like(rows, frame.index)
-        return torch.stack([time, rows, columns], dim=-1).flatten(0, 1)
+        times = torch.full_like(rows, frame.time)
+        return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
 
     def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, head_dim] of three-axis RoPE (`CosmosRotaryPosEmbed`, any positions)."""
@@ -197,13 +198,11 @@ class CosmosDiT:
         return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
     @staticmethod
-    def _out(attn: torch.nn.Module, x: Tensor) -> Tensor:
+    def _out(attn: Any, x: Tensor) -> Tensor:
         return attn.to_out[0](x.transpose(1, 2).flatten(2))
 
 
-def _modulate(
-    norm: torch.nn.Module, hidden: Tensor, temb: Tensor, embedded: Tensor, owner: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, owner: Tensor | None) -> tuple[Tensor, Tensor]:
     """Adaptive layer norm and its gate; `temb`, `embedded` are [B, frames, ..], `owner` each token's frame."""
     shifts = norm.linear_2(norm.linear_1(F.silu(embedded))) + temb
     if owner is not None:

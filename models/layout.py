@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from duogen.document import Document, TextPart
-from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START, DuoGenProcessor
 from PIL import Image
 from torch import Tensor
+
+from duogen.document import Document, TextPart
+from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START, DuoGenProcessor
 
 Turn = tuple[str, Sequence[str | Image.Image | None]]
 """A role and its parts in order; None is a bare `<BOV>` whose picture isn't shown (pretraining on text)."""

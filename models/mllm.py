@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
+from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
 from duogen.models.processor import (
     END_OF_TEXT,
     IM_END,
@@ -14,8 +17,6 @@ from duogen.models.processor import (
     VISION_START,
     DuoGenProcessor,
 )
-from torch import Tensor
-from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 
 class MLLMOutput(NamedTuple):

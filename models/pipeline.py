@@ -15,6 +15,10 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     ImagePipelineOutput,
 )
+from PIL import Image
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration
+
 from duogen.errors import InputError
 from duogen.models.connector import Connector
 from duogen.models.dit import CosmosDiT
@@ -22,9 +26,6 @@ from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.sampler import PaintSettings
 from duogen.models.vae import PatchCodec
-from PIL import Image
-from torch import Tensor
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 MODES = ("causal", "full")
 

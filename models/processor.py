@@ -41,7 +41,7 @@ class DuoGenProcessor(ProcessorMixin):
         return ["image_processor", "tokenizer"]
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> DuoGenProcessor:  # type: ignore[override]
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> DuoGenProcessor:
         """Reads a folder or hub id with a Qwen-VL tokenizer and preprocessor config."""
         known = {
             key: kwargs[key] for key in ("subfolder", "revision", "cache_dir", "local_files_only") if key in kwargs

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
 from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue
 from duogen.models.layout import Turn, lay_out
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
 from duogen.models.sampler import OnStep, PaintSettings, denoise, initial_noise
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 Stop = Literal["picture", "end", "length", "repetition"]
 

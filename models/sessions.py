@@ -7,12 +7,13 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 
+from safetensors.torch import load, save
+from torch import Tensor
+
 from duogen.document import Document, TextPart
 from duogen.models.layout import turns_of
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.session import Session
-from safetensors.torch import load, save
-from torch import Tensor
 
 LatentOf = Callable[[str], bytes | None]
 """The packed clean latent of the picture with a SHA-256, or None where it isn't known."""

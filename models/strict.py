@@ -8,12 +8,13 @@ painted picture's clean latent is its condition frame on both paths, because a r
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from duogen.models.dit import CONDITION_SIGMA, Frame
 from duogen.models.layout import Tape
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
 from duogen.models.sampler import PaintSettings, denoise, initial_noise
-from torch import Tensor
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class PatchCodec(ModelMixin, ConfigMixin):
             A distribution over [B, z_dim, T, H / p, W / p] without spread.
         """
         p = self.config.patch_size
-        batch, _, frames, height, width = x.shape
+        height, width = x.shape[-2:]
         if height % p or width % p:
             raise ValueError(f"height and width must be multiples of {p}, got {height} x {width}")
         patches = x.unflatten(4, (width // p, p)).unflatten(3, (height // p, p))  # B 3 T h p w p

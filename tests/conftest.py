@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
 from duogen.agent.agent import Agent
 from duogen.document import Picture
 from duogen.loading import load
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
 from duogen.training.recipe import PARTS, Run
-from PIL import Image
 
 
 @pytest.fixture(scope="session")

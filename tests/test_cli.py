@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from duogen.cli import read_settings, run
 from duogen.document import Document, Picture
 from duogen.errors import InputError
-from PIL import Image
 
 REQUEST = "Arrange a red ball in the top left and a blue cup in the centre."
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from duogen.document import Document, ImagePart, Picture, TextPart, read_jsonl, write_jsonl
 from duogen.errors import InputError
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import OnStep, PaintSettings
 from duogen.models.session import Session
 from duogen.models.sessions import LatentOf, SessionPool, pack_latent
-from pydantic import BaseModel, ConfigDict, Field
 
 MAX_REQUEST = 20_000
 """Longest request in characters; the models' contexts end long before a megabyte."""

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-from duogen.document import Picture
 from PIL import Image
+
+from duogen.document import Picture
 
 Protocol = Literal["kitty", "iterm2", "blocks", "none"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from duogen.models.processor import DuoGenProcessor
-from duogen.models.vae import PatchCodec
 from PIL import Image
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
+
+from duogen.models.processor import DuoGenProcessor
+from duogen.models.vae import PatchCodec
 
 
 def to_pixels(images: list[Image.Image]) -> Tensor:

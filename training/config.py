@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from duogen.errors import InputError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from duogen.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
 

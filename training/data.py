@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from PIL import Image
+from torch import Tensor
+
 from duogen.models.layout import Tape, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
 from duogen.training.world.arrange import Arrange
@@ -19,7 +22,6 @@ from duogen.training.world.build import Build
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
 from duogen.training.world.task import Task
-from torch import Tensor
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
 GROUP = 8
@@ -38,7 +40,7 @@ def turns_of_task(task: Task) -> list[Turn]:
     for number, turn in enumerate(task.turns):
         shown = [render(task.start)] if number == 0 and task.shows_start else []
         turns.append(("user", [*shown, turn.request]))
-        parts = []
+        parts: list[str | Image.Image | None] = []
         for index, segment in enumerate(turn.segments):
             parts.append(segment)
             if index < len(turn.pictures):
@@ -65,7 +67,7 @@ def spoken_turns_of_task(task: Task) -> list[Turn]:
     for number, turn in enumerate(task.turns):
         told = f"On the shelf there is: {arrange.listing(task.start)}.\n" if number == 0 and task.shows_start else ""
         turns.append(("user", [told + turn.request]))
-        parts: list[str | None] = []
+        parts: list[str | Image.Image | None] = []
         for index, segment in enumerate(turn.segments):
             parts += [segment] * bool(segment) + [None] * (index < len(turn.pictures))
         turns.append(("assistant", parts))

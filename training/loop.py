@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from duogen.training.config import OptimConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from duogen.training.config import OptimConfig
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
@@ -38,7 +39,9 @@ def optimisers(module: nn.Module, config: OptimConfig) -> list[torch.optim.Optim
 
     With AdamW alone the MLLM needs several times the steps before it copies words from the request (docs/LOG.md).
     """
-    inner, matrices, vectors = [], [], []
+    inner: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for name, weight in module.named_parameters():
         if weight.requires_grad:
             block = any(part in name for part in ("layers.", "blocks.", "merger.")) and "norm" not in name

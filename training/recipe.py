@@ -23,6 +23,9 @@ from typing import cast
 
 import torch
 from diffusers import CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
+from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
+
 from duogen.document import write_atomically
 from duogen.errors import InputError
 from duogen.models.connector import Connector
@@ -39,8 +42,6 @@ from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
-from PIL import Image
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 

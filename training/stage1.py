@@ -9,14 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import Qwen2_5_VLForConditionalGeneration
+
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
 from duogen.training.config import OptimConfig, PretrainConfig
 from duogen.training.data import Batch, View, WorldBatches, text_length, turns_of_task
 from duogen.training.loop import Trainer
-from torch import Tensor
-from torch.nn import functional as F
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 
 def next_token_loss(

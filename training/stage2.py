@@ -17,6 +17,9 @@ from pathlib import Path
 
 import torch
 from diffusers import CosmosTransformer3DModel
+from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
+
 from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
 from duogen.models.mllm import batch_states
@@ -28,8 +31,6 @@ from duogen.training.data import Batch, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
 from duogen.training.world.render import render
 from duogen.training.world.task import Task
-from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 
 class Aligned(nn.Module):
@@ -190,8 +191,12 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
 
     The picture after the last `<BOV>` is cut off with the rest, so only pictures that stand before it are encoded.
     """
+    assert batch.pixels is not None
+    assert batch.grids is not None
     patch_counts = batch.grids.prod(-1).tolist()
-    keep, start, used = [], 0, []
+    keep: list[bool] = []
+    used: list[Tensor] = []
+    start = 0
     for tape in batch.tapes:
         for slot in tape.slots:
             size = patch_counts[len(keep)]

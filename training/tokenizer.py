@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from duogen.models.processor import SPECIAL_TOKENS, DuoGenProcessor
 from tokenizers import trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from duogen.models.processor import SPECIAL_TOKENS, DuoGenProcessor
 
 
 def train_processor(texts: Iterable[str], vocab_size: int, patch_size: int, max_pixels: int) -> DuoGenProcessor:

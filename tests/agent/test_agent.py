@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
 from duogen.document import Document, Picture

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from duogen.agent.agent import Agent
 from duogen.document import Document
 from duogen.models.sampler import PaintSettings

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import CosmosTransformer3DModel
+
 from duogen.models.dit import CosmosDiT, Frame
 
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
+
 from duogen.models.layout import lay_out
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END, IMAGE_PAD, VISION_END, VISION_START
-from PIL import Image
 
 WIDE, TALL = Image.new("RGB", (96, 64), "red"), Image.new("RGB", (64, 128), "blue")
 TURNS = [

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
 from duogen.errors import InputError
 from duogen.models.pipeline import DuoGenPipeline
-from PIL import Image
 
 
 def test_saved_and_loaded_it_paints_the_same(tiny: DuoGenPipeline, tmp_path: Path) -> None:

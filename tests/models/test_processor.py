@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END, SPECIAL_TOKENS, DuoGenProcessor
-from PIL import Image
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from duogen.models.sampler import PaintSettings, denoise, initial_noise
 from pydantic import ValidationError
+
+from duogen.models.sampler import PaintSettings, denoise, initial_noise
 
 SHAPE = (1, 2, 4, 4)
 

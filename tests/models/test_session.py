@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
+
 from duogen.errors import InputError
 from duogen.models import strict
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session, pick
-from PIL import Image
 
 TOLERANCE = 2e-5
 PAINT = PaintSettings(steps=3, guidance=2.5)

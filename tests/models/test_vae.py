@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, to_pixels
 from duogen.training.data import draw_task

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from duogen.document import Document, Picture
 from duogen.tools.export import title_of, to_html, to_markdown, write_plan
 

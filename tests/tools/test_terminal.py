@@ -5,9 +5,10 @@ import io
 import re
 
 import pytest
+from PIL import Image
+
 from duogen.document import Picture
 from duogen.tools.terminal import half_blocks, protocol_of, show
-from PIL import Image
 
 
 class Terminal(io.StringIO):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+
 from duogen.models.dit import CosmosDiT
 from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline

@@ -130,7 +130,7 @@ class Arrange(Family):
         v = dict(act.values)
         if act.verb == "add":
             return None if v["place"] in scene.things else scene.put(v["place"], Thing(v["kind"], v["colour"]))
-        old = Thing(v.get("kind2", v.get("kind")), v.get("colour2", v.get("colour")))
+        old = Thing(v["kind2" if "kind2" in v else "kind"], v["colour2" if "colour2" in v else "colour"])
         at = [place for place, thing in scene.things.items() if thing == old]
         said = v.get("place2") if act.verb in ("remove", "move") else v.get("place")
         if len(at) != 1 or (said is not None and said != at[0]):

@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ORDINALS = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
@@ -23,13 +24,13 @@ class Action:
     """What one sentence says: a verb and the values of its slots."""
 
     verb: str
-    values: tuple[tuple[str, object], ...]
+    values: tuple[tuple[str, Any], ...]
 
-    def __getitem__(self, slot: str) -> object:
+    def __getitem__(self, slot: str) -> Any:
         return dict(self.values)[slot]
 
 
-def action(verb: str, **values: object) -> Action:
+def action(verb: str, **values: Any) -> Action:
     """An `Action`, with its slots in a fixed order so that equal actions compare equal."""
     return Action(verb, tuple(sorted(values.items())))
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from PIL import Image
+
 from duogen.training.world.render import backdrop, corner, sprite
 from duogen.training.world.scene import CANVAS, COLOURS, STAGES, Place, Scene, Thing
-from PIL import Image
 
 TOLERANCE = 0.16
 """Largest root mean square difference from the nearest template (pixel values 0..1) that still counts as read."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from duogen.training.world.scene import CANVAS, STAGES, Place, Scene, Thing
 from PIL import Image, ImageDraw
+
+from duogen.training.world.scene import CANVAS, STAGES, Place, Scene, Thing
 
 PALETTE = {
     "red": (222, 66, 60),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from duogen.training.data import FAMILIES, draw_task
 from duogen.training.world import arrange, build
 from duogen.training.world.language import action

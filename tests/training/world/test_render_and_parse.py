@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from PIL import Image, ImageFilter
+
 from duogen.training.data import draw_task
 from duogen.training.world.parse import add_noise, parse
 from duogen.training.world.render import render
 from duogen.training.world.scene import CANVAS, COLOURS, STAGES, Scene, Thing
-from PIL import Image, ImageFilter
 
 TASKS = [draw_task(6, index, split) for index in range(60) for split in ("train", "held-out")]
 SCENES = [scene for task in TASKS for scene in task.pictures]
