@@ -51,6 +51,12 @@ class Tape:
     _positions: list[tuple[int, int, int]] = field(default_factory=list)
     _next: int = 0
 
+    def branch(self) -> Tape:
+        """A copy that grows on its own."""
+        return Tape(
+            self.processor, list(self.ids), list(self.trained), list(self.slots), list(self._positions), self._next
+        )
+
     def add_ids(self, ids: Iterable[int], trained: bool = False) -> None:
         """Appends text tokens; `trained` ones count in the loss of stage 1."""
         for token in ids:

@@ -49,9 +49,7 @@ def write(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, max_token
         The tokens written, and the `<BOV>` or end mark that stopped them (None at `max_tokens`).
     """
     stops = (pipeline.processor.id(BOV), pipeline.processor.id(IM_END))
-    grown = Tape(
-        pipeline.processor, list(tape.ids), list(tape.trained), list(tape.slots), list(tape._positions), tape._next
-    )
+    grown = tape.branch()
     written: list[int] = []
     while len(written) < max_tokens:
         token = int(prefill(pipeline, grown, pixels, len(grown.ids))[0].argmax())
