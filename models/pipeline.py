@@ -92,14 +92,13 @@ class DuoGenPipeline(DiffusionPipeline):
         if not (root / "model_index.json").is_file():
             raise InputError(f"{root}: not a DuoGen model folder (no model_index.json in it)")
         index = cls.load_config(root)
-        dtype = {"torch_dtype": kwargs["torch_dtype"]} if "torch_dtype" in kwargs else {}
+        dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None) or torch.float32
         # diffusers resolves classes of its own and of transformers; ours are handed over ready-made.
         kwargs.setdefault("processor", DuoGenProcessor.from_pretrained(root / "processor"))
-        kwargs.setdefault("connector", Connector.from_pretrained(root / "connector", **dtype))
+        kwargs.setdefault("connector", Connector.from_pretrained(root / "connector", dtype=dtype))
         if index["vae"][1] == PatchCodec.__name__:
-            kwargs.setdefault("vae", PatchCodec.from_pretrained(root / "vae", **dtype))
-        kwargs.setdefault("torch_dtype", torch.float32)
-        return super().from_pretrained(root, **kwargs)
+            kwargs.setdefault("vae", PatchCodec.from_pretrained(root / "vae", dtype=dtype))
+        return super().from_pretrained(root, dtype=dtype, **kwargs)
 
     # Latents
 

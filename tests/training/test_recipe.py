@@ -41,7 +41,7 @@ def test_resumed_training_is_exact(tmp_path: Path, debug_run: Path, mode: str) -
 def test_stage_2_leaves_the_mllm_alone(debug_run: Path) -> None:
     tuned = Run(load_recipe("debug"), debug_run, quiet=True).mllm().state_dict()
     shipped = DuoGenPipeline.from_pretrained(debug_run / "model").mllm.state_dict()
-    assert all(torch.equal(tuned[name], shipped[name]) for name in tuned)
+    assert all(torch.equal(tuned[name].half().float(), shipped[name]) for name in tuned)
 
 
 def test_what_goes_wrong_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.training.data import (
+    GROUP,
+    WorldBatches,
+    collate,
+    draw_lesson,
+    draw_task,
+    spoken_turns_of_task,
+    text_length,
+    turns_of_task,
+)
+
+
+def test_a_step_always_sees_the_same_dialogues(tiny: DuoGenPipeline) -> None:
+    one, two = (WorldBatches(1, 3, tiny.processor, text_length) for _ in range(2))
+    two.batch(40)
+    assert torch.equal(one.batch(5).ids, two.batch(5).ids)
+    assert not torch.equal(one.batch(5).ids, one.batch(6).ids[:, : one.batch(5).ids.shape[1]])
+
+
+def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> None:
+    batches = WorldBatches(1, 4, tiny.processor, text_length)
+    used = padded = 0
+    for step in range(GROUP):
+        batch = batches.batch(step)
+        used += sum(len(tape.ids) for tape in batch.tapes)
+        padded += batch.ids.numel()
+    assert used / padded > 0.8
+
+
+def test_a_batch_holds_what_its_dialogues_hold(tiny: DuoGenPipeline) -> None:
+    tasks = [draw_task(1, index) for index in range(4)]
+    batch = collate(tasks, tiny.processor)
+    for row, tape in enumerate(batch.tapes):
+        size = len(tape.ids)
+        assert batch.ids[row, :size].tolist() == tape.ids
+        assert torch.equal(batch.positions[:, row, :size], tape.positions())
+        assert batch.trained[row, :size].tolist() == tape.trained
+        assert not batch.trained[row, size:].any()
+    assert batch.grids is not None
+    assert len(batch.grids) == sum(len(task.pictures) for task in tasks)
+
+
+def test_both_ways_to_show_a_task_have_the_same_answer() -> None:
+    for index in range(60):
+        task = draw_task(2, index)
+        whole, spoken = turns_of_task(task), spoken_turns_of_task(task)
+        if any(isinstance(part, Image.Image) for _, parts in spoken for part in parts):
+            assert task.shows_start
+            assert len(spoken) == 2, "the picture is to be described"
+            continue
+        for (role, parts), (_, told) in zip(whole, spoken, strict=True):
+            if role == "assistant":
+                shown = [None if isinstance(part, Image.Image) else part for part in parts]
+                assert shown == [part for part in told if part != ""]
+
+
+def test_lessons_come_first_and_in_equal_shares(tiny: DuoGenPipeline) -> None:
+    kinds = [draw_lesson(1, index).kind for index in range(10)]
+    assert kinds == ["set out", "list"] * 5
+    batches = WorldBatches(1, 4, tiny.processor, text_length, view=spoken_turns_of_task, lesson_steps=GROUP)
+    assert all(len(tape.slots) in (0, 1) for step in range(GROUP) for tape in batches.batch(step).tapes)
+    assert sum(len(tape.slots) for tape in batches.batch(0).tapes) == 2
