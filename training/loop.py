@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -95,7 +98,11 @@ class Trainer:
         start = last_save = time.monotonic()
         console = Console(stderr=True, quiet=quiet)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress, open(self.folder / LOG, "a") as log:
+        with (
+            Progress(*columns, console=console) as progress,
+            open(self.folder / LOG, "a") as log,
+            _deferred_interrupt() as interrupted,
+        ):
             bar = progress.add_task(self.folder.name, total=self.config.steps, completed=self.step)
             while not self.done:
                 began = time.monotonic()
@@ -106,12 +113,14 @@ class Trainer:
                     log.flush()
                 progress.update(bar, completed=self.step, description=f"{self.folder.name} loss {record['loss']:.4f}")
                 now = time.monotonic()
-                if max_seconds is not None and now - start > max_seconds:
+                if interrupted or (max_seconds is not None and now - start > max_seconds):
                     break
                 if now - last_save > 120:
                     self._save()
                     last_save = now
         self._save()
+        if interrupted:
+            raise KeyboardInterrupt
         return self.done
 
     def _step(self, loss_of: StepLoss) -> dict[str, float]:
@@ -151,3 +160,21 @@ class Trainer:
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.step, self.seconds = state["step"], state["seconds"]
+        # Steps after the checkpoint will be done, and logged, again.
+        log = self.folder / LOG
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[list[int]]:
+    """Lets Ctrl-C wait for the end of a step: the list that it yields is no longer empty then."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    previous = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, previous)
