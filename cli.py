@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from duogen import __version__
@@ -88,14 +87,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; errors are explained on stderr."""
     try:
-        result = app(arguments, prog_name="duogen", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("duogen: interrupted; a plan in a folder goes on with: duogen plan -c FOLDER", file=sys.stderr)
-        return 130
+        app(arguments, prog_name="duogen")
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if code == 130:
+            print("duogen: interrupted; a plan in a folder goes on with: duogen plan -c FOLDER", file=sys.stderr)
+        return code
     except DuoGenError as error:
         if "--debug" in arguments:
             raise
@@ -113,6 +110,7 @@ def run(arguments: list[str]) -> int:
             f"duogen: unexpected {type(error).__name__}: {first}\nRun again with --debug for details.", file=sys.stderr
         )
         return 1
+    return 0
 
 
 if __name__ == "__main__":

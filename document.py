@@ -134,8 +134,8 @@ class Message(BaseModel):
 
     @property
     def text(self) -> str:
-        """All text of the turn, without its pictures."""
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+        """All text of the turn, its parts on lines of their own."""
+        return "\n".join(part.text.strip("\n") for part in self.content if isinstance(part, TextPart))
 
 
 class Document(BaseModel):

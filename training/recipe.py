@@ -156,9 +156,8 @@ class Run:
 
     def preview(self) -> DuoGenPipeline:
         """The model as the last checkpoint of stage 2 has it, to look at while it is still being trained."""
-        aligned = self._aligned()
-        trainer = Trainer(aligned, self.recipe.stage2, self.folder / "stage2", self.recipe.seed)
-        best = cast(Aligned, trainer.result)
+        trainer = Trainer(self._aligned().thaw(), self.recipe.stage2, self.folder / "stage2", self.recipe.seed)
+        best = cast(Aligned, trainer.result).requires_grad_(False).eval()
         return self.pipeline(best.connector, best.transformer)
 
     def pipeline(self, connector: Connector, transformer: CosmosTransformer3DModel) -> DuoGenPipeline:

@@ -40,6 +40,14 @@ class Aligned(nn.Module):
         super().__init__()
         self.connector, self.transformer = connector, transformer
 
+    def thaw(self) -> Aligned:
+        """Lets everything move but the table of learned times: time is left to RoPE, which goes on past the longest plan
+        of training, as a table would not."""
+        self.requires_grad_(True).train()
+        if self.transformer.learnable_pos_embed is not None:
+            self.transformer.learnable_pos_embed.pos_emb_t.requires_grad_(False)
+        return self
+
 
 class Targets:
     """The pictures of a batch as latents, with all that is drawn at random for a step.
@@ -155,10 +163,7 @@ def train_stage2(
 
     When they are, `aligned` holds the moving average of the weights.
     """
-    aligned.requires_grad_(True).train()
-    # Time is left to RoPE, which goes on past the longest plan of training; a table of times would not.
-    aligned.transformer.learnable_pos_embed.pos_emb_t.requires_grad_(False)
-    trainer = Trainer(aligned, config, folder, seed)
+    trainer = Trainer(aligned.thaw(), config, folder, seed)
     batches = WorldBatches(
         seed + 1, config.batch_size, processor, lambda task: 1000 * picture_count(task) + text_length(task), _has_target
     )

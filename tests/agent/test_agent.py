@@ -40,7 +40,7 @@ def test_text_and_pictures_alternate(scripted: Agent) -> None:
     events: list[Event] = []
     plan = scripted.plan("Build something.", on_event=events.append, settings=QUICK)
     assert [part.type for part in plan.document.messages[-1].content] == ["text", "image", "text", "image", "text"]
-    assert plan.reason == "end" and plan.text == "".join(Scripted.script) and len(plan.pictures) == 2
+    assert plan.reason == "end" and plan.text == "\n".join(Scripted.script) and len(plan.pictures) == 2
     assert [part.alt for part in plan.document.images] == ["First, the base.", "Then the roof."]
     kinds = [type(event) for event in events]
     assert kinds == [
