@@ -89,8 +89,8 @@ class Agent:
         Raises:
             InputError: an empty or endless request, an unreadable picture, a folder that is in use or can't be written.
         """
-        for_size = settings or PaintSettings()
-        self._check_size(for_size)
+        paint = settings or PaintSettings()
+        self._check_size(paint)
         document = Document() if after is None else after.branch()
         document.add_request(_checked(request), [_picture(image) for image in images])
         document.add_message("assistant")
@@ -103,7 +103,7 @@ class Agent:
         state = {
             "run": run,
             "document": document.model_dump(),
-            "settings": for_size.model_dump(),
+            "settings": paint.model_dump(),
             "max_pictures": max_pictures,
             "painted": 0,
             "next": "draft",
@@ -159,7 +159,10 @@ class Agent:
         """
         note = folder / HIDDEN / "run.json"
         if note.exists():
-            return dict(json.loads(note.read_text()))
+            try:
+                return dict(json.loads(note.read_text()))
+            except ValueError as error:
+                raise InputError(f"{note}: damaged, the run can't be continued ({error})") from error
         if not (folder / PLAN_FILE).exists():
             raise InputError(f"{folder}: no plan in this folder")
         return None
@@ -239,6 +242,10 @@ def _new_folder(folder: Path) -> Path:
 def _checked(request: str) -> str:
     if len(request) > MAX_REQUEST:
         raise InputError(f"the request is {len(request):,} characters long; at most {MAX_REQUEST:,} are read")
+    try:
+        request.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the request isn't valid UTF-8 text ({error.reason})") from error
     return request
 
 

@@ -93,6 +93,8 @@ def bad_files(tmp_path: Path, bomb: bytes) -> None:
     Path("bomb.png").write_bytes(bomb)
     Path("used").mkdir()
     Path("used/notes.txt").write_text("mine")
+    Path("damaged/.duogen").mkdir(parents=True)
+    Path("damaged/.duogen/run.json").write_text("{")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def bad_files(tmp_path: Path, bomb: bytes) -> None:
         (["plan", ""], "empty"),
         (["plan", "   "], "empty"),
         (["plan", "x" * 1_000_000], "1,000,000 characters"),
+        (["plan", "caf\udce9"], "valid UTF-8"),
         (["plan", "Edit.", "-i", "missing.png"], "missing.png"),
         (["plan", "Edit.", "-i", "text.png"], "text.png"),
         (["plan", "Edit.", "-i", "empty.png"], "the file is empty"),
@@ -112,6 +115,7 @@ def bad_files(tmp_path: Path, bomb: bytes) -> None:
         (["plan", "Build.", "-m", "used"], "not a DuoGen model folder"),
         (["plan", "Build.", "--device", "abacus"], "abacus"),
         (["plan", "-c", "used"], "no plan in this folder"),
+        (["plan", "-c", "damaged"], "can't be continued"),
         (["plan", "-c", "used", "-o", "new"], "either --continue or --output"),
         (["plan", "Build.", "--steps", "0"], "steps"),
         (["draw", " "], "empty"),
