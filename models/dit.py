@@ -25,6 +25,10 @@ KeyValue = tuple[Tensor, Tensor]
 CONDITION_SIGMA = 1e-4
 """The timestep that condition frames are shown at (Cosmos-Predict2.5's own near-zero)."""
 
+PREDICTIONS = ("velocity", "sample")
+SMALLEST_SIGMA = 0.05
+"""Noise levels below this count as this much where a velocity is made from a clean sample."""
+
 
 class Frame(NamedTuple):
     """One picture for the DiT.
@@ -74,10 +78,17 @@ class DiT(Protocol):
 
 
 class CosmosDiT:
-    """Cosmos-Predict2.5's transformer as a `DiT` (upstream: diffusers, ``transformer_cosmos.py``)."""
+    """Cosmos-Predict2.5's transformer as a `DiT` (upstream: diffusers, ``transformer_cosmos.py``).
 
-    def __init__(self, model: CosmosTransformer3DModel) -> None:
+    Args:
+        prediction: what the network's output means: the ``velocity``, as in the public checkpoints, or the clean
+            ``sample``, from which the velocity follows. A token of a small model can hold more numbers than the
+            model is wide; noise of that many dimensions can't pass through it, a picture can.
+    """
+
+    def __init__(self, model: CosmosTransformer3DModel, prediction: str = "velocity") -> None:
         self.model = model
+        self.prediction = prediction
         self.patch = model.config.patch_size[1]
 
     def tokens_of(self, latent: Tensor) -> int:
@@ -141,8 +152,10 @@ class CosmosDiT:
 
         normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, owner)
         pieces = model.proj_out(normed).split(counts, dim=1)
-        velocity = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
-        return DiTOutput(velocity, kept)
+        answers = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
+        if self.prediction == "sample":
+            answers = [_velocity(answer, frame) for answer, frame in zip(answers, frames, strict=True)]
+        return DiTOutput(answers, kept)
 
     # Into and out of tokens
 
@@ -210,6 +223,11 @@ def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, owner: 
     width = hidden.shape[-1]
     shift, scale, gate = shifts[..., :width], shifts[..., width : 2 * width], shifts[..., 2 * width :]
     return norm.norm(hidden) * (1 + scale) + shift, gate
+
+
+def _velocity(sample: Tensor, frame: Frame) -> Tensor:
+    """The velocity towards a predicted clean latent; bounded where hardly any noise is left."""
+    return (frame.latent - sample) / frame.sigma.clamp_min(SMALLEST_SIGMA)[:, None, None, None]
 
 
 def _join(old: Tensor, new: Tensor) -> Tensor:

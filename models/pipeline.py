@@ -21,7 +21,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.errors import InputError
 from duogen.models.connector import Connector
-from duogen.models.dit import CosmosDiT
+from duogen.models.dit import PREDICTIONS, CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.sampler import PaintSettings
@@ -37,6 +37,7 @@ class DuoGenPipeline(DiffusionPipeline):
         attention_mode: how the DiT's frames see one another; a property of the checkpoint. ``full``: condition frames
             and the noisy frame see all (the paper's). ``causal``: a frame sees itself and earlier ones, and reads only
             the text before its own `<BOV>`, so that its keys and values can be kept.
+        prediction_type: what the DiT's output means, ``velocity`` or ``sample`` (see `CosmosDiT`).
         default_steps, default_guidance, default_size: used where a request doesn't say.
         max_condition_pixels: larger pictures are scaled down before they become condition frames.
         system_prompt: put before dialogues that have none of their own.
@@ -54,6 +55,7 @@ class DuoGenPipeline(DiffusionPipeline):
         vae: PatchCodec | AutoencoderKLWan,
         scheduler: FlowMatchEulerDiscreteScheduler,
         attention_mode: str = "full",
+        prediction_type: str = "velocity",
         default_steps: int = 36,
         default_guidance: float = 8.0,
         default_size: int = 512,
@@ -65,11 +67,14 @@ class DuoGenPipeline(DiffusionPipeline):
         super().__init__()
         if attention_mode not in MODES:
             raise InputError(f"attention_mode must be one of {', '.join(MODES)}, not {attention_mode!r}")
+        if prediction_type not in PREDICTIONS:
+            raise InputError(f"prediction_type must be one of {', '.join(PREDICTIONS)}, not {prediction_type!r}")
         self.register_modules(
             mllm=mllm, processor=processor, connector=connector, transformer=transformer, vae=vae, scheduler=scheduler
         )
         self.register_to_config(
             attention_mode=attention_mode,
+            prediction_type=prediction_type,
             default_steps=default_steps,
             default_guidance=default_guidance,
             default_size=default_size,
@@ -79,7 +84,7 @@ class DuoGenPipeline(DiffusionPipeline):
             edit_template=edit_template,
         )
         self.language = QwenVL(mllm)
-        self.painter = CosmosDiT(transformer)
+        self.painter = CosmosDiT(transformer, prediction_type)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DuoGenPipeline:

@@ -54,6 +54,7 @@ class DiTConfig(_Section):
     text_embed_dim: int = Field(256, ge=1)
     adaln_lora_dim: int = Field(64, ge=1)
     mode: Literal["causal", "full"] = "causal"
+    prediction: Literal["velocity", "sample"] = "sample"
 
 
 class OptimConfig(_Section):

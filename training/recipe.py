@@ -126,7 +126,7 @@ class Run:
             return True
         aligned, mllm = self._aligned(), self.mllm().requires_grad_(False).eval()
         done = train_stage2(
-            aligned, mllm, self.processor(), self.vae(), self.recipe.stage2, self.recipe.dit.mode,
+            aligned, mllm, self.processor(), self.vae(), self.recipe.stage2, self.recipe.dit,
             self.folder / "stage2", self.recipe.seed, max_seconds, self.quiet,
         )  # fmt: skip
         if done:
@@ -171,6 +171,7 @@ class Run:
             vae=self.vae(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=sampler.shift),
             attention_mode=self.recipe.dit.mode,
+            prediction_type=self.recipe.dit.prediction,
             default_steps=sampler.steps,
             default_guidance=sampler.guidance,
             default_size=sampler.size,

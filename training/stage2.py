@@ -26,7 +26,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import to_pixels
-from duogen.training.config import Stage2Config
+from duogen.training.config import DiTConfig, Stage2Config
 from duogen.training.data import Batch, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
 from duogen.training.world.render import render
@@ -153,7 +153,7 @@ def train_stage2(
     processor: DuoGenProcessor,
     vae: PatchCodec,
     config: Stage2Config,
-    mode: str,
+    form: DiTConfig,
     folder: Path,
     seed: int,
     max_seconds: float | None = None,
@@ -167,13 +167,13 @@ def train_stage2(
     batches = WorldBatches(
         seed + 1, config.batch_size, processor, lambda task: 1000 * picture_count(task) + text_length(task), _has_target
     )
-    dit = CosmosDiT(aligned.transformer)
+    dit = CosmosDiT(aligned.transformer, form.prediction)
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         batch = batches.batch(step)
         targets = Targets(batch, vae, config, generator)
         vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
-        if mode == "causal":
+        if form.mode == "causal":
             error, loss = causal_loss(dit, targets, vectors)
         else:
             error, loss = full_loss(dit, targets, vectors, generator)

@@ -72,3 +72,15 @@ def test_one_kept_past_serves_a_batch(model: CosmosTransformer3DModel) -> None:
     both = dit([Frame(late, 1, torch.tensor([0.5, 0.5]), False)], context, past=past).velocity[0]
     one = dit([Frame(late[1:], 1, torch.tensor([0.5]), False)], context, past=past).velocity[0]
     assert torch.allclose(both[1:], one, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_predicted_sample_is_where_the_velocity_leads(model: CosmosTransformer3DModel) -> None:
+    latent, sigma = torch.randn(2, 4, 4, 4), torch.tensor([0.8, 0.3])
+    frames, vectors = [Frame(latent, 0, sigma, False)], torch.randn(1, 5, 16)
+    raw, sample = CosmosDiT(model), CosmosDiT(model, "sample")
+    answer = raw(frames, raw.context(vectors)).velocity[0]
+    velocity = sample(frames, sample.context(vectors)).velocity[0]
+    assert torch.allclose(latent - sigma[:, None, None, None] * velocity, answer, atol=1e-5)
+    near_zero = [Frame(latent, 0, torch.zeros(2), False)]
+    assert sample(near_zero, sample.context(vectors)).velocity[0].isfinite().all()

@@ -48,3 +48,5 @@ def test_bad_folders_and_modes(tiny: DuoGenPipeline, tmp_path: Path) -> None:
         DuoGenPipeline.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="attention_mode"):
         DuoGenPipeline(**tiny.components, attention_mode="sideways")
+    with pytest.raises(InputError, match="prediction_type"):
+        DuoGenPipeline(**tiny.components, prediction_type="noise")
