@@ -40,7 +40,7 @@ def world(
     The table shows every score for each family and overall, what pictures that can't be right would score, and how well
     the parser reads true pictures.
     """
-    from duogen.evaluation.world import answer, floors, parser_accuracy, score, tasks_of
+    from duogen.evaluation.world import answer, build_report, tasks_of
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
     from duogen.training.data import FAMILIES
@@ -60,34 +60,13 @@ def world(
             end = "\r" if sys.stderr.isatty() else "\n"
             print(f"{number}/{limit} requests, {each * (limit - number):.0f} s left ", end=end, file=sys.stderr)
     seconds = time.monotonic() - began
-    report = build_report(answers, score, floors)
-    report["parser"] = parser_accuracy(tasks)
+    report = build_report(answers)
     report["settings"] = {"split": split, "requests": limit, "seed": seed, "seconds": round(seconds, 1)} | {
         name: value for name, value in agent.pipeline.resolve(settings).model_dump().items() if name != "seed"
     }
     if output is not None:
         write_atomically(output, json.dumps(report, indent=2).encode())
     print(json.dumps(report, indent=2) if as_json else table(report))
-
-
-def build_report(answers: list[Any], score: Any, floors: Any) -> dict[str, Any]:
-    """Scores by family and kind, overall, and the floor controls."""
-    from duogen.evaluation.scores import Tally
-
-    groups: dict[str, Tally] = {"overall": Tally()}
-    pictures = 0
-    for answered in answers:
-        tally = score(answered)
-        task = answered.task
-        for name in ("overall", task.family, f"{task.family}: {task.kind}"):
-            groups.setdefault(name, Tally()).add(tally)
-        pictures += sum(step.pictured for steps in answered.steps for step in steps)
-    ordered = ["overall", *sorted(name for name in groups if name != "overall")]
-    return {
-        "scores": {name: groups[name].rates() for name in ordered},
-        "floors": floors(answers),
-        "pictures": pictures,
-    }
 
 
 COLUMNS = {

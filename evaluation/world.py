@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from typing import Any
 
 from duogen.agent.agent import Agent
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
@@ -115,3 +116,19 @@ def parser_accuracy(tasks: Sequence[Task], seed: int = 0) -> dict[str, float]:
     clean = sum(parse(render(scene)) == scene for scene in scenes)
     noised = sum(parse(add_noise(render(scene), seed + i)) == scene for i, scene in enumerate(scenes))
     return {"clean": clean / len(scenes), "noised": noised / len(scenes), "pictures": len(scenes)}
+
+
+def build_report(answers: Sequence[Answered]) -> dict[str, Any]:
+    """Scores by family and kind and overall, the floor controls, and the parser's own accuracy."""
+    groups: dict[str, Tally] = {"overall": Tally()}
+    for answered in answers:
+        tally, task = score(answered), answered.task
+        for name in ("overall", task.family, f"{task.family}: {task.kind}"):
+            groups.setdefault(name, Tally()).add(tally)
+    ordered = ["overall", *sorted(name for name in groups if name != "overall")]
+    return {
+        "scores": {name: groups[name].rates() for name in ordered},
+        "floors": floors(answers),
+        "pictures": sum(len(_shown(answered)) for answered in answers),
+        "parser": parser_accuracy([answered.task for answered in answers]),
+    }

@@ -54,7 +54,7 @@ class ImageTool:
         session = self.sessions.open(run, document, self.latent_of)
         if not session.asking:
             session.ask()
-        drawn = _paint(session, settings, on_step)
+        drawn = _paint(session, settings, on_step, keep=True)
         after = document.branch()
         after.add_picture(drawn.picture)
         self.sessions.keep(run, after, session)
@@ -77,12 +77,14 @@ class ImageTool:
         images = [picture.image() for picture in request.references]
         session = Session(self.sessions.pipeline, [("user", [*images, asked])])
         session.ask()
-        return _paint(session, request.settings, on_step)
+        return _paint(session, request.settings, on_step, keep=False)
 
 
-def _paint(session: Session, settings: PaintSettings, on_step: OnStep | None) -> Drawn:
+def _paint(session: Session, settings: PaintSettings, on_step: OnStep | None, keep: bool) -> Drawn:
+    """Paints what `session` asks for; with `keep`, the dialogue goes on from the picture."""
     began = time.monotonic()
     painted = session.paint(settings, on_step)
     picture = Picture.from_image(painted.image)
-    session.append(picture.image(), painted.latent)
+    if keep:
+        session.append(picture.image(), painted.latent)
     return Drawn(picture, pack_latent(painted.latent), time.monotonic() - began)

@@ -19,7 +19,6 @@ import subprocess
 from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
-from typing import cast
 
 import torch
 from diffusers import CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
@@ -37,7 +36,6 @@ from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
 from duogen.training.config import OptimConfig, Recipe
 from duogen.training.data import View, draw_task, spoken_turns_of_task, turns_of_task
-from duogen.training.loop import Trainer
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
@@ -153,12 +151,6 @@ class Run:
             self.recipe.codec.z_dim, config.heads, config.head_dim, config.layers, config.text_embed_dim, config.adaln_lora_dim
         )  # fmt: skip
         return Aligned(connector, transformer)
-
-    def preview(self) -> DuoGenPipeline:
-        """The model as the last checkpoint of stage 2 has it, to look at while it is still being trained."""
-        trainer = Trainer(self._aligned().thaw(), self.recipe.stage2, self.folder / "stage2", self.recipe.seed)
-        best = cast(Aligned, trainer.result).requires_grad_(False).eval()
-        return self.pipeline(best.connector, best.transformer)
 
     def pipeline(self, connector: Connector, transformer: CosmosTransformer3DModel) -> DuoGenPipeline:
         """All parts put together."""
