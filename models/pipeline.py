@@ -25,7 +25,7 @@ from duogen.models.dit import PREDICTIONS, CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.sampler import PaintSettings
-from duogen.models.vae import PatchCodec
+from duogen.models.vae import PatchCodec, latent_scale, to_latents, to_pixels
 
 MODES = ("causal", "full")
 
@@ -127,26 +127,14 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def encode_picture(self, image: Image.Image) -> Tensor:
         """The normalised latent [1, C, h, w] of a picture."""
-        fitted = self.fitted(image).convert("RGB")
-        pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
-        pixels = pixels.view(1, 1, fitted.height, fitted.width, 3).permute(0, 4, 1, 2, 3)
-        pixels = (pixels.to(torch.float32) / 127.5 - 1).to(self.vae.device, self.vae.dtype)
-        mean, std = self._latent_scale()
-        return ((self.vae.encode(pixels).latent_dist.mode() - mean) / std)[:, :, 0].to(self.transformer.dtype)
+        return to_latents(self.vae, to_pixels([self.fitted(image)])).to(self.transformer.dtype)
 
     def decode_picture(self, latent: Tensor) -> Image.Image:
         """The picture of a normalised latent [1, C, h, w]."""
-        mean, std = self._latent_scale()
+        mean, std = latent_scale(self.vae)
         z = latent.unsqueeze(2).to(self.vae.device, self.vae.dtype) * std + mean
         pixels = self.vae.decode(z).sample[0, :, 0].float().clamp(-1, 1)
         return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
-
-    def _latent_scale(self) -> tuple[Tensor, Tensor]:
-        mean, std = (
-            torch.tensor(values, device=self.vae.device, dtype=self.vae.dtype).view(1, -1, 1, 1, 1)
-            for values in (self.vae.config.latents_mean, self.vae.config.latents_std)
-        )
-        return mean, std
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Shape of the noise for a picture of that size.

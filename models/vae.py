@@ -8,11 +8,15 @@ model it is sharper than a convolutional autoencoder of the same training time; 
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from PIL import Image
 from torch import Tensor, nn
 
 
@@ -62,3 +66,25 @@ class PatchCodec(ModelMixin, ConfigMixin):
         patches = z.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean  # B T h w (3 p p)
         patches = patches.unflatten(4, (3, p, p)).permute(0, 4, 1, 2, 5, 3, 6)  # B 3 T h p w p
         return DecoderOutput(sample=patches.flatten(5, 6).flatten(3, 4))
+
+
+def to_pixels(images: list[Image.Image]) -> Tensor:
+    """Pictures of one size as pixels in -1..1, [B, 3, 1, H, W]."""
+    stacked = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).unsqueeze(2) / 127.5 - 1
+
+
+def latent_scale(vae: Any) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [1, C, 1, 1, 1] by which a VAE's latents are normalised."""
+    mean, std = (
+        torch.tensor(values, device=vae.device, dtype=vae.dtype).view(1, -1, 1, 1, 1)
+        for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return mean, std
+
+
+def to_latents(vae: Any, pixels: Tensor) -> Tensor:
+    """Normalised latents [B, C, h, w] of pixels [B, 3, 1, H, W] in -1..1."""
+    mean, std = latent_scale(vae)
+    latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+    return ((latents - mean) / std)[:, :, 0]

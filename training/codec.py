@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.processor import DuoGenProcessor
-from duogen.models.vae import PatchCodec
-
-
-def to_pixels(images: list[Image.Image]) -> Tensor:
-    """Pictures of one size as pixels in -1..1, [B, 3, 1, H, W]."""
-    stacked = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).unsqueeze(2) / 127.5 - 1
+from duogen.models.vae import PatchCodec, to_pixels
 
 
 def fit_codec(images: list[Image.Image], patch_size: int = 16, z_dim: int = 64, whitening: float = 0.5) -> PatchCodec:

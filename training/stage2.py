@@ -24,8 +24,7 @@ from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
 from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
-from duogen.models.vae import PatchCodec
-from duogen.training.codec import to_pixels
+from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
 from duogen.training.data import Batch, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
@@ -61,7 +60,7 @@ class Targets:
     def __init__(self, batch: Batch, vae: PatchCodec, config: Stage2Config, generator: torch.Generator) -> None:
         rows, most = len(batch.scenes), max(len(scenes) for scenes in batch.scenes)
         images = [render(scene) for scenes in batch.scenes for scene in scenes]
-        latents = encode(vae, to_pixels(images))
+        latents = to_latents(vae, to_pixels(images))
         self.clean = latents.new_zeros(rows, most, *latents.shape[1:])
         self.counted = torch.zeros(rows, most, dtype=torch.bool)
         self.reach = torch.ones(rows, most, dtype=torch.long)
@@ -84,12 +83,6 @@ class Targets:
     def noisy(self) -> Tensor:
         level = self.sigma[..., None, None, None]
         return (1 - level) * self.clean + level * self.noise
-
-
-def encode(vae: PatchCodec, pixels: Tensor) -> Tensor:
-    """Normalised latents [B, C, h, w] of pixels [B, 3, 1, H, W]."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
-    return (vae.encode(pixels).latent_dist.mode()[:, :, 0] - mean) / std
 
 
 def causal_masks(reach: Tensor, noisy_reach: Tensor, tokens: int, length: int) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from duogen.models.vae import PatchCodec
-from duogen.training.codec import fit_codec, to_pixels
+from duogen.models.vae import PatchCodec, to_pixels
+from duogen.training.codec import fit_codec
 from duogen.training.data import draw_task
 from duogen.training.world.render import render
 
