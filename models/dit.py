@@ -59,6 +59,13 @@ class DiT(Protocol):
     def tokens_of(self, latent: Tensor) -> int:
         """How many tokens a latent [.., h, w] takes."""
 
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+        """Which of `length` text tokens a picture reads, boolean [.., heads or 1, length].
+
+        Args:
+            starts, ends: [..], where a picture's last text segment begins, and one past the last token it may read.
+        """
+
     def __call__(
         self,
         frames: Sequence[Frame],
@@ -84,15 +91,30 @@ class CosmosDiT:
         prediction: what the network's output means: the ``velocity``, as in the public checkpoints, or the clean
             ``sample``, from which the velocity follows. A token of a small model can hold more numbers than the
             model is wide; noise of that many dimensions can't pass through it, a picture can.
+        segment_heads: so many of the cross-attention's heads read the last text segment alone, the others all text.
+            Cross-attention knows no positions, and a small MLLM's states hardly tell which sentence is the last one.
+            Public checkpoints have none.
     """
 
-    def __init__(self, model: CosmosTransformer3DModel, prediction: str = "velocity") -> None:
+    def __init__(self, model: CosmosTransformer3DModel, prediction: str = "velocity", segment_heads: int = 0) -> None:
         self.model = model
         self.prediction = prediction
+        self.segment_heads = segment_heads
         self.patch = model.config.patch_size[1]
 
     def tokens_of(self, latent: Tensor) -> int:
         return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
+
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+        token = torch.arange(length, device=ends.device)
+        text = token < ends[..., None]
+        if not self.segment_heads:
+            return text[..., None, :]
+        # Where there is no last segment (guidance's negative branch), the first token stands for it.
+        empty = (starts >= ends)[..., None]
+        segment = torch.where(empty, token == 0, text & (token >= starts[..., None]))
+        others = self.model.config.num_attention_heads - self.segment_heads
+        return torch.stack([segment] * self.segment_heads + [text] * others, dim=-2)
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
         kept = []

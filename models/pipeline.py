@@ -38,6 +38,7 @@ class DuoGenPipeline(DiffusionPipeline):
             and the noisy frame see all (the paper's). ``causal``: a frame sees itself and earlier ones, and reads only
             the text before its own `<BOV>`, so that its keys and values can be kept.
         prediction_type: what the DiT's output means, ``velocity`` or ``sample`` (see `CosmosDiT`).
+        segment_heads: how many of the DiT's cross-attention heads read the last text segment alone (see `CosmosDiT`).
         default_steps, default_guidance, default_size: used where a request doesn't say.
         max_condition_pixels: larger pictures are scaled down before they become condition frames.
         system_prompt: put before dialogues that have none of their own.
@@ -56,6 +57,7 @@ class DuoGenPipeline(DiffusionPipeline):
         scheduler: FlowMatchEulerDiscreteScheduler,
         attention_mode: str = "full",
         prediction_type: str = "velocity",
+        segment_heads: int = 0,
         default_steps: int = 36,
         default_guidance: float = 8.0,
         default_size: int = 512,
@@ -75,6 +77,7 @@ class DuoGenPipeline(DiffusionPipeline):
         self.register_to_config(
             attention_mode=attention_mode,
             prediction_type=prediction_type,
+            segment_heads=segment_heads,
             default_steps=default_steps,
             default_guidance=default_guidance,
             default_size=default_size,
@@ -84,7 +87,7 @@ class DuoGenPipeline(DiffusionPipeline):
             edit_template=edit_template,
         )
         self.language = QwenVL(mllm)
-        self.painter = CosmosDiT(transformer, prediction_type)
+        self.painter = CosmosDiT(transformer, prediction_type, segment_heads)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DuoGenPipeline:

@@ -149,8 +149,9 @@ class Session:
         noise = initial_noise(pipeline.latent_shape(settings.width, settings.height), settings.seed, device, dtype)
         asked = len(self.tape.ids) - 1
         context = self.condition(asked)
-        reach = [asked] if settings.guidance == 1 else [asked, self.tape.unconditional(asked)]
-        cross_mask = _prefixes(reach, asked, device)
+        start = self.tape.unconditional(asked)
+        reach = [asked] if settings.guidance == 1 else [asked, start]
+        cross_mask = self._reading([start] * len(reach), reach, asked)
         causal = pipeline.config.attention_mode == "causal"
         past = self._keep_frames() if causal else None
         index, near_zero = len(self.latents), torch.full((len(reach),), CONDITION_SIGMA, device=device)
@@ -188,13 +189,21 @@ class Session:
         assert self._context is not None
         return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
 
+    def _reading(self, starts: list[int], ends: list[int], length: int) -> Tensor:
+        """Cross-attention's mask [branches, heads or 1, 1, length]."""
+        device = self.pipeline.transformer.device
+        starts_, ends_ = (torch.tensor(indices, device=device) for indices in (starts, ends))
+        return self.pipeline.painter.reading(starts_, ends_, length).unsqueeze(2)
+
     def _keep_frames(self) -> list[KeyValue] | None:
         """Self-attention keys and values of all pictures so far; those not read yet are read once, in order."""
         for number in range(self._kept, len(self.latents)):
             latent = self.latents[number]
             sigma = torch.full((1,), CONDITION_SIGMA, device=latent.device)
-            context = self.condition(self.tape.slots[number].asked)
-            fresh = self.pipeline.painter([Frame(latent, number, sigma, True)], context, past=self._frames).kept
+            asked = self.tape.slots[number].asked
+            mask = self._reading([self.tape.unconditional(asked)], [asked], asked)
+            frame = Frame(latent, number, sigma, True)
+            fresh = self.pipeline.painter([frame], self.condition(asked), mask, past=self._frames).kept
             self._frames = _append(self._frames, fresh)
         self._kept = len(self.latents)
         return self._frames
@@ -217,14 +226,6 @@ def _repeats(written: list[int], times: int = 4, longest: int = 24) -> bool:
         if len(tail) == size * times and tail == tail[:size] * times:
             return True
     return False
-
-
-def _prefixes(reach: list[int], length: int, device: torch.device) -> Tensor | None:
-    """A mask [branches, 1, 1, length] that lets each branch read its own prefix; None where all read all."""
-    if all(limit == length for limit in reach):
-        return None
-    limits = torch.tensor(reach, device=device)[:, None, None, None]
-    return torch.arange(length, device=device) < limits
 
 
 def _append(old: list[KeyValue] | None, new: list[KeyValue]) -> list[KeyValue]:

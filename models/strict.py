@@ -90,9 +90,11 @@ def paint(
         frames.append(Frame(latent, len(latents), sigma.expand(1), False))
         branches = []
         for reach in [asked] if settings.guidance == 1 else [asked, tape.unconditional(asked)]:
-            limits = [slot.asked if causal else reach for slot in tape.slots[: len(latents)]] + [reach]
-            read = torch.arange(asked, device=device) < torch.tensor(limits, device=device)[frame][:, None]
-            branches.append(pipeline.painter(frames, context, read[None, None], seen).velocity[-1])
+            own = (tape.unconditional(asked), reach)
+            spans = [(tape.unconditional(s.asked), s.asked) if causal else own for s in tape.slots[: len(latents)]]
+            starts, ends = torch.tensor([*spans, own], device=device)[frame].unbind(-1)
+            read = pipeline.painter.reading(starts, ends, asked).transpose(0, 1)
+            branches.append(pipeline.painter(frames, context, read[None], seen).velocity[-1])
         return torch.cat(branches)
 
     return denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance)

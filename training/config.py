@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duogen.errors import InputError
 
@@ -55,6 +55,13 @@ class DiTConfig(_Section):
     adaln_lora_dim: int = Field(64, ge=1)
     mode: Literal["causal", "full"] = "causal"
     prediction: Literal["velocity", "sample"] = "sample"
+    segment_heads: int = Field(3, ge=0, description="cross-attention heads that read the last text segment alone")
+
+    @model_validator(mode="after")
+    def _heads_are_enough(self) -> DiTConfig:
+        if self.segment_heads > self.heads:
+            raise ValueError(f"segment_heads must be at most heads, {self.heads}")
+        return self
 
 
 class OptimConfig(_Section):
@@ -81,6 +88,9 @@ class PretrainConfig(OptimConfig):
 
 class Stage1Config(OptimConfig):
     """Instruction tuning of the MLLM by next-token prediction."""
+
+    spoken: float = Field(0.25, ge=0, le=1, description="share of dialogues told without pictures, as in pretraining")
+    whole: float = Field(0.25, ge=0, le=1, description="share with all pictures; the others show the user's alone")
 
 
 class Stage2Config(OptimConfig):

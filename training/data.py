@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -74,6 +75,14 @@ def spoken_turns_of_task(task: Task) -> list[Turn]:
     return turns
 
 
+def glimpsed_turns_of_task(task: Task) -> list[Turn]:
+    """A task of which the user's own picture alone is shown; a bare `<BOV>` stands where each other picture was."""
+    return [
+        (role, parts if role == "user" else [None if isinstance(part, Image.Image) else part for part in parts])
+        for role, parts in turns_of_task(task)
+    ]
+
+
 def draw_lesson(seed: int, index: int) -> Task:
     """A short exercise: a list to set out in the order given, or a picture of a few things to describe.
 
@@ -100,13 +109,16 @@ class Batch:
     scenes: list[list[Scene]]
 
 
-View = Callable[[Task], list[Turn]]
-"""How a task is shown to the models."""
+class View(NamedTuple):
+    """How a task is shown to the models, and roughly how long it then is (in any unit)."""
+
+    turns: Callable[[Task], list[Turn]]
+    size: Callable[[Task], int]
 
 
-def collate(tasks: list[Task], processor: DuoGenProcessor, view: View = turns_of_task) -> Batch:
+def collate(tasks: list[Task], processor: DuoGenProcessor, view: View) -> Batch:
     """Tasks laid out and padded to the longest."""
-    laid = [lay_out(view(task), processor) for task in tasks]
+    laid = [lay_out(view.turns(task), processor) for task in tasks]
     tapes = [tape for tape, _ in laid]
     length = max(len(tape.ids) for tape in tapes)
     ids = torch.zeros(len(tapes), length, dtype=torch.long)
@@ -134,7 +146,6 @@ class WorldBatches:
     """`batch(step)`: the dialogues of one training step.
 
     Args:
-        size: a dialogue's length, by which a group is sorted.
         wanted: leaves out tasks that a stage can't use.
     """
 
@@ -143,13 +154,12 @@ class WorldBatches:
         seed: int,
         batch_size: int,
         processor: DuoGenProcessor,
-        size: Callable[[Task], int],
+        view: View,
         wanted: Callable[[Task], bool] = lambda task: True,
-        view: View = turns_of_task,
         lesson_steps: int = 0,
     ) -> None:
         self.seed, self.batch_size, self.processor = seed, batch_size, processor
-        self.size, self.wanted, self.view, self.lesson_steps = size, wanted, view, lesson_steps
+        self.view, self.wanted, self.lesson_steps = view, wanted, lesson_steps
         self._group = lru_cache(maxsize=2)(self._draw_group)
 
     def _draw_group(self, group: int) -> list[list[Task]]:
@@ -163,7 +173,7 @@ class WorldBatches:
             if self.wanted(task):
                 tasks.append(task)
         if not lesson:
-            tasks.sort(key=self.size)
+            tasks.sort(key=self.view.size)
         batches = [tasks[i : i + self.batch_size] for i in range(0, len(tasks), self.batch_size)]
         random.Random(f"{self.seed}/{group}").shuffle(batches)
         return batches
@@ -176,7 +186,36 @@ def picture_count(task: Task) -> int:
     return len(task.pictures)
 
 
-def text_length(task: Task) -> int:
-    """Roughly how many tokens a task takes."""
+def text_length(task: Task, pictures: int | None = None) -> int:
+    """Roughly how many tokens a task takes, with all its pictures or with so many of them."""
     words = sum(len(turn.request.split()) + sum(len(s.split()) for s in turn.segments) for turn in task.turns)
-    return words + 38 * picture_count(task)
+    return words + 38 * (picture_count(task) if pictures is None else pictures)
+
+
+WHOLE = View(turns_of_task, text_length)
+SPOKEN = View(spoken_turns_of_task, text_length)
+
+
+def mixed_view(spoken: float, whole: float) -> View:
+    """Every task in one of three forms: `SPOKEN` and `WHOLE` in these shares, `glimpsed_turns_of_task` for the rest.
+
+    A dialogue with all its pictures costs several times one without, and teaches hardly more about what to write; but
+    what has been learned on told scenes is soon forgotten where it isn't practised (docs/LOG.md).
+    """
+
+    def form(task: Task) -> float:
+        return random.Random("/".join([task.turns[0].request, *task.turns[0].segments])).random()
+
+    def turns(task: Task) -> list[Turn]:
+        drawn = form(task)
+        if drawn < spoken:
+            return spoken_turns_of_task(task)
+        return turns_of_task(task) if drawn < spoken + whole else glimpsed_turns_of_task(task)
+
+    def size(task: Task) -> int:
+        drawn = form(task)
+        if drawn < spoken:
+            return text_length(task, 0)
+        return text_length(task, None if drawn < spoken + whole else int(task.shows_start))
+
+    return View(turns, size)

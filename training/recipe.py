@@ -35,7 +35,7 @@ from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
 from duogen.training.config import OptimConfig, Recipe
-from duogen.training.data import View, draw_task, spoken_turns_of_task, turns_of_task
+from duogen.training.data import SPOKEN, View, draw_task, mixed_view
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
@@ -98,14 +98,15 @@ class Run:
             config.vision_layers,
         )  # fmt: skip
         start_sight(model, processor, self._images()[:500])
-        return self._tune(model, self.recipe.pretrain, "pretrain", target, max_seconds, spoken_turns_of_task)
+        return self._tune(model, self.recipe.pretrain, "pretrain", target, max_seconds, SPOKEN)
 
     def _stage1(self, max_seconds: float | None) -> bool:
         target = self.folder / "mllm"
         if target.exists():
             return True
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(self._made("pretrained", "pretrain"))
-        return self._tune(model, self.recipe.stage1, "stage1", target, max_seconds, turns_of_task)
+        config = self.recipe.stage1
+        return self._tune(model, config, "stage1", target, max_seconds, mixed_view(config.spoken, config.whole))
 
     def _tune(
         self, model: Qwen2_5_VLForConditionalGeneration, config: OptimConfig, name: str, target: Path,
@@ -164,6 +165,7 @@ class Run:
             scheduler=FlowMatchEulerDiscreteScheduler(shift=sampler.shift),
             attention_mode=self.recipe.dit.mode,
             prediction_type=self.recipe.dit.prediction,
+            segment_heads=self.recipe.dit.segment_heads,
             default_steps=sampler.steps,
             default_guidance=sampler.guidance,
             default_size=sampler.size,

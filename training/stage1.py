@@ -16,7 +16,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
 from duogen.training.config import OptimConfig, PretrainConfig
-from duogen.training.data import Batch, View, WorldBatches, text_length, turns_of_task
+from duogen.training.data import WHOLE, Batch, View, WorldBatches
 from duogen.training.loop import Trainer
 
 
@@ -51,13 +51,13 @@ def train_stage1(
     seed: int,
     max_seconds: float | None = None,
     quiet: bool = False,
-    view: View = turns_of_task,
+    view: View = WHOLE,
 ) -> bool:
     """Trains (or goes on training) the MLLM in place; returns whether all steps are done."""
     model.requires_grad_(True).train()
     trainer = Trainer(model, config, folder, seed)
     lessons = config.lesson_steps if isinstance(config, PretrainConfig) else 0
-    batches = WorldBatches(seed, config.batch_size, processor, text_length, view=view, lesson_steps=lessons)
+    batches = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=lessons)
     bov = processor.id(BOV)
 
     def loss_of(step: int, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:

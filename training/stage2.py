@@ -26,7 +26,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
-from duogen.training.data import Batch, WorldBatches, picture_count, text_length
+from duogen.training.data import WHOLE, Batch, View, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
 from duogen.training.world.render import render
 from duogen.training.world.task import Task
@@ -54,6 +54,7 @@ class Targets:
     Attributes (B dialogues of at most K pictures, each [C, h, w]):
         clean, noise: [B, K, C, h, w]. sigma: [B, K] noise level of the noisy copies.
         shown: [B, K, C, h, w], the clean copies with a little noise. counted: [B, K], which noisy copies are targets.
+        start: [B, K], where the last text segment before a picture begins.
         reach: [B, K], how many tokens a clean copy reads. noisy_reach: the same for the noisy copy, after dropout.
     """
 
@@ -63,8 +64,7 @@ class Targets:
         latents = to_latents(vae, to_pixels(images))
         self.clean = latents.new_zeros(rows, most, *latents.shape[1:])
         self.counted = torch.zeros(rows, most, dtype=torch.bool)
-        self.reach = torch.ones(rows, most, dtype=torch.long)
-        self.noisy_reach = torch.ones(rows, most, dtype=torch.long)
+        self.start, self.reach, self.noisy_reach = (torch.ones(rows, most, dtype=torch.long) for _ in range(3))
         dropped = torch.rand(rows, most, generator=generator) < config.drop_last_text
         used = 0
         for row, tape in enumerate(batch.tapes):
@@ -73,8 +73,9 @@ class Targets:
             used += count
             for index, slot in enumerate(tape.slots):
                 self.counted[row, index] = slot.generated
+                self.start[row, index] = start = tape.unconditional(slot.asked)
                 self.reach[row, index] = slot.asked
-                self.noisy_reach[row, index] = tape.unconditional(slot.asked) if dropped[row, index] else slot.asked
+                self.noisy_reach[row, index] = start if dropped[row, index] else slot.asked
         self.noise = torch.randn(self.clean.shape, generator=generator)
         self.sigma = torch.sigmoid(torch.randn(rows, most, generator=generator) + config.time_shift)
         share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator)
@@ -85,21 +86,21 @@ class Targets:
         return (1 - level) * self.clean + level * self.noise
 
 
-def causal_masks(reach: Tensor, noisy_reach: Tensor, tokens: int, length: int) -> tuple[Tensor, Tensor]:
-    """Masks for [clean 0 .. K-2 | noisy 0 .. K-1], `tokens` tokens a picture.
+def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor, Tensor]:
+    """Masks for [clean 0 .. K-2 | noisy 0 .. K-1].
 
     Returns:
-        self-attention [1, 1, N, N] and cross-attention [B, 1, N, length], both boolean.
+        self-attention [1, 1, N, N] and cross-attention [B, heads or 1, N, length], both boolean.
     """
-    most = reach.shape[1]
+    most, tokens = targets.reach.shape[1], dit.tokens_of(targets.clean)
     frame = torch.cat([torch.arange(most - 1), torch.arange(most)])
     noisy = torch.arange(2 * most - 1) >= most - 1
     earlier = ~noisy[None, :] & (frame[None, :] < frame[:, None])
     same = (noisy[None, :] == noisy[:, None]) & (frame[None, :] == frame[:, None])
     seen = (earlier | same).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-    limit = torch.cat([reach[:, :-1], noisy_reach], dim=1)
-    read = torch.arange(length) < limit[..., None]
-    return seen[None, None], read.repeat_interleave(tokens, 1)[:, None]
+    ends = torch.cat([targets.reach[:, :-1], targets.noisy_reach], dim=1)
+    read = dit.reading(targets.start[:, frame], ends, length).transpose(1, 2)
+    return seen[None, None], read.repeat_interleave(tokens, 2)
 
 
 def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,8 +110,7 @@ def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tens
     noisy = targets.noisy()
     frames = [Frame(targets.shown[:, k], k, near_zero, True) for k in range(most - 1)]
     frames += [Frame(noisy[:, k], k, targets.sigma[:, k], False) for k in range(most)]
-    tokens = dit.tokens_of(targets.clean)
-    seen, read = causal_masks(targets.reach, targets.noisy_reach, tokens, vectors.shape[1])
+    seen, read = causal_masks(dit, targets, vectors.shape[1])
     out = dit(frames, dit.context(vectors), cross_mask=read, self_mask=seen)
     velocity = torch.stack(out.velocity[most - 1 :], dim=1)
     error = (velocity - (targets.noise - targets.clean)).square().mean((2, 3, 4))
@@ -130,9 +130,9 @@ def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torc
         near_zero = torch.full((len(group),), CONDITION_SIGMA)
         frames = [Frame(targets.shown[group, k], k, near_zero, True) for k in range(place)]
         frames.append(Frame(noisy[group, place], place, targets.sigma[group, place], False))
-        read = torch.arange(vectors.shape[1]) < targets.noisy_reach[group, place][:, None]
+        read = dit.reading(targets.start[group, place], targets.noisy_reach[group, place], vectors.shape[1])
         kept = [(key[group], value[group]) for key, value in context]
-        out = dit(frames, kept, cross_mask=read[:, None, None])
+        out = dit(frames, kept, cross_mask=read.unsqueeze(2))
         wanted = (targets.noise - targets.clean)[group, place]
         squared = (out.velocity[-1] - wanted).square().mean((1, 2, 3))
         error[group, place] = squared.detach()
@@ -157,10 +157,9 @@ def train_stage2(
     When they are, `aligned` holds the moving average of the weights.
     """
     trainer = Trainer(aligned.thaw(), config, folder, seed)
-    batches = WorldBatches(
-        seed + 1, config.batch_size, processor, lambda task: 1000 * picture_count(task) + text_length(task), _has_target
-    )
-    dit = CosmosDiT(aligned.transformer, form.prediction)
+    view = View(WHOLE.turns, lambda task: 1000 * picture_count(task) + text_length(task))
+    batches = WorldBatches(seed + 1, config.batch_size, processor, view, _has_target)
+    dit = CosmosDiT(aligned.transformer, form.prediction, form.segment_heads)
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         batch = batches.batch(step)

@@ -84,3 +84,18 @@ def test_a_predicted_sample_is_where_the_velocity_leads(model: CosmosTransformer
     assert torch.allclose(latent - sigma[:, None, None, None] * velocity, answer, atol=1e-5)
     near_zero = [Frame(latent, 0, torch.zeros(2), False)]
     assert sample(near_zero, sample.context(vectors)).velocity[0].isfinite().all()
+
+
+@torch.no_grad()
+def test_segment_heads_read_the_last_segment_alone(model: CosmosTransformer3DModel) -> None:
+    starts, ends = torch.tensor([3, 2]), torch.tensor([5, 2])
+    assert CosmosDiT(model).reading(starts, ends, 6).int().tolist() == [[[1, 1, 1, 1, 1, 0]], [[1, 1, 0, 0, 0, 0]]]
+    dit = CosmosDiT(model, segment_heads=2)
+    read = dit.reading(starts, ends, 6)
+    assert read.int().tolist() == [[[0, 0, 0, 1, 1, 0]] * 2, [[1, 0, 0, 0, 0, 0]] * 2]
+
+    frames, vectors = [Frame(torch.randn(2, 4, 4, 4), 0, torch.tensor([0.5, 0.5]), False)], torch.randn(2, 6, 16)
+    changed = vectors.clone()
+    changed[:, 1] += 5.0
+    before, after = (dit(frames, dit.context(v), read.unsqueeze(2)).velocity[0] for v in (vectors, changed))
+    assert torch.equal(before, after), "a token before the last segment was read"

@@ -28,9 +28,11 @@ def given_picture() -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["causal", "full"])
+@pytest.mark.parametrize("segment_heads", [0, 1])
 @torch.no_grad()
-def test_fast_and_strict_agree(tiny: DuoGenPipeline, mode: str) -> None:
+def test_fast_and_strict_agree(tiny: DuoGenPipeline, mode: str, segment_heads: int) -> None:
     tiny.register_to_config(attention_mode=mode)
+    tiny.painter.segment_heads = segment_heads
     session = Session(tiny, [("user", [given_picture(), "Paint the cube red."])])
     pixels = [tiny.processor.pixels([given_picture()])[0]]
     for number in range(4):

@@ -6,25 +6,27 @@ from PIL import Image
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.data import (
     GROUP,
+    SPOKEN,
+    WHOLE,
     WorldBatches,
     collate,
     draw_lesson,
     draw_task,
+    mixed_view,
     spoken_turns_of_task,
-    text_length,
     turns_of_task,
 )
 
 
 def test_a_step_always_sees_the_same_dialogues(tiny: DuoGenPipeline) -> None:
-    one, two = (WorldBatches(1, 3, tiny.processor, text_length) for _ in range(2))
+    one, two = (WorldBatches(1, 3, tiny.processor, WHOLE) for _ in range(2))
     two.batch(40)
     assert torch.equal(one.batch(5).ids, two.batch(5).ids)
     assert not torch.equal(one.batch(5).ids, one.batch(6).ids[:, : one.batch(5).ids.shape[1]])
 
 
 def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> None:
-    batches = WorldBatches(1, 4, tiny.processor, text_length)
+    batches = WorldBatches(1, 4, tiny.processor, WHOLE)
     used = padded = 0
     for step in range(GROUP):
         batch = batches.batch(step)
@@ -35,7 +37,7 @@ def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> Non
 
 def test_a_batch_holds_what_its_dialogues_hold(tiny: DuoGenPipeline) -> None:
     tasks = [draw_task(1, index) for index in range(4)]
-    batch = collate(tasks, tiny.processor)
+    batch = collate(tasks, tiny.processor, WHOLE)
     for row, tape in enumerate(batch.tapes):
         size = len(tape.ids)
         assert batch.ids[row, :size].tolist() == tape.ids
@@ -60,9 +62,29 @@ def test_both_ways_to_show_a_task_have_the_same_answer() -> None:
                 assert shown == [part for part in told if part != ""]
 
 
+def test_the_mixed_view_has_its_shares_and_hides_only_what_the_model_paints() -> None:
+    tasks = [task for index in range(400) if (task := draw_task(3, index)).turns[0].pictures]
+    view = mixed_view(spoken=0.3, whole=0.2)
+    shown = [
+        [part for _, parts in view.turns(task) for part in parts if isinstance(part, Image.Image)] for task in tasks
+    ]
+    whole = sum(len(images) == len(task.pictures) for images, task in zip(shown, tasks, strict=True))
+    assert abs(whole / len(tasks) - 0.2) < 0.08
+    started = [len(images) for images, task in zip(shown, tasks, strict=True) if task.shows_start]
+    # Told tasks show no picture, or the one that they describe.
+    assert 0.05 < started.count(0) / len(started) < 0.3 < started.count(1) / len(started)
+
+    glimpsed = mixed_view(spoken=0, whole=0)
+    for task in tasks[:50]:
+        for (role, parts), (_, all_parts) in zip(glimpsed.turns(task), turns_of_task(task), strict=True):
+            hidden = [None if isinstance(part, Image.Image) else part for part in all_parts]
+            assert (parts == hidden) if role == "assistant" else (len(parts) == len(all_parts))
+        assert glimpsed.size(task) <= WHOLE.size(task)
+
+
 def test_lessons_come_first_and_in_equal_shares(tiny: DuoGenPipeline) -> None:
     kinds = [draw_lesson(1, index).kind for index in range(10)]
     assert kinds == ["set out", "list"] * 5
-    batches = WorldBatches(1, 4, tiny.processor, text_length, view=spoken_turns_of_task, lesson_steps=GROUP)
+    batches = WorldBatches(1, 4, tiny.processor, SPOKEN, lesson_steps=GROUP)
     assert all(len(tape.slots) in (0, 1) for step in range(GROUP) for tape in batches.batch(step).tapes)
     assert sum(len(tape.slots) for tape in batches.batch(0).tapes) == 2

@@ -8,7 +8,7 @@ from duogen.models.dit import CosmosDiT
 from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
-from duogen.training.data import collate, draw_task
+from duogen.training.data import WHOLE, collate, draw_task
 from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states
 
 
@@ -17,28 +17,36 @@ def tasks_with_pictures(count: int) -> list:
     return [task for task in drawn if len(task.pictures) > task.shows_start][:count]
 
 
-def test_masks_let_a_picture_see_what_it_will_see_when_painted() -> None:
-    reach, noisy_reach = torch.tensor([[2, 5, 8]]), torch.tensor([[2, 1, 8]])
-    seen, read = causal_masks(reach, noisy_reach, tokens=1, length=9)
+def test_masks_let_a_picture_see_what_it_will_see_when_painted(tiny: DuoGenPipeline) -> None:
+    """Three pictures of one token each; the second one's last text segment is dropped."""
+    dit = CosmosDiT(tiny.transformer, segment_heads=1)
+    targets = Targets.__new__(Targets)
+    side = dit.patch
+    targets.clean = torch.zeros(1, 3, 4, side, side)
+    targets.start, targets.reach = torch.tensor([[1, 4, 6]]), torch.tensor([[2, 5, 8]])
+    targets.noisy_reach = torch.tensor([[2, 4, 8]])
+    seen, read = causal_masks(dit, targets, length=9)
     clean0, clean1, noisy0, noisy1, noisy2 = seen[0, 0].int().tolist()
     assert clean0 == [1, 0, 0, 0, 0]
     assert clean1 == [1, 1, 0, 0, 0]
     assert noisy0 == [0, 0, 1, 0, 0]
     assert noisy1 == [1, 0, 0, 1, 0]
     assert noisy2 == [1, 1, 0, 0, 1]
-    assert read[0, 0].sum(-1).tolist() == [2, 5, 2, 1, 8]
+    segment, text = ([row.nonzero()[:, 0].tolist() for row in head] for head in read[0])
+    assert segment == [[1], [4], [1], [0], [6, 7]]
+    assert text == [list(range(end)) for end in (2, 5, 2, 4, 8)]
 
 
 @torch.no_grad()
 def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -> None:
     """Dialogues of different lengths in one batch, and every picture of a dialogue in one pass, change nothing."""
-    config, dit = load_recipe("debug").stage2, CosmosDiT(tiny.transformer)
+    config, dit = load_recipe("debug").stage2, tiny.painter
     tasks = tasks_with_pictures(5)
-    together = Targets(collate(tasks, tiny.processor), tiny.vae, config, torch.Generator().manual_seed(0))
-    states = frozen_states(tiny.mllm, collate(tasks, tiny.processor), int(together.reach.max()))
+    together = Targets(collate(tasks, tiny.processor, WHOLE), tiny.vae, config, torch.Generator().manual_seed(0))
+    states = frozen_states(tiny.mllm, collate(tasks, tiny.processor, WHOLE), int(together.reach.max()))
     errors, _ = causal_loss(dit, together, tiny.connector(states))
     for row, task in enumerate(tasks):
-        batch = collate([task], tiny.processor)
+        batch = collate([task], tiny.processor, WHOLE)
         alone = Targets(batch, tiny.vae, config, torch.Generator().manual_seed(0))
         count = alone.clean.shape[1]
         for name in ("noise", "sigma", "shown", "noisy_reach"):
@@ -50,7 +58,7 @@ def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -
 @torch.no_grad()
 def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> None:
     """Cutting the sequence behind the last `<BOV>` saves work and changes no state that is read."""
-    batch = collate(tasks_with_pictures(4), tiny.processor)
+    batch = collate(tasks_with_pictures(4), tiny.processor, WHOLE)
     length = max(tape.slots[-1].asked for tape in batch.tapes)
     _, whole = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
     cut = frozen_states(tiny.mllm, batch, length)
