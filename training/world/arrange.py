@@ -1,13 +1,15 @@
 """The family *arrange*: objects on a shelf are added, removed, moved, painted, replaced and swapped.
 
-Held out: one colour of every shape (``is_held_out``). No training picture or text contains such an object, neither at
-the start, nor on the way, nor at the end; every held-out task acts on at least one.
+Held out: for every object, a shape in a colour, one of the nine places (``is_held_out``). In no training picture or text
+does it ever stand there, neither at the start, nor on the way, nor at the end; every held-out task is about at least one
+such object.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from duogen.training.world.language import Action, Grammar, a, action, join
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
@@ -85,16 +87,25 @@ DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A picture of {items}.")
 RETOUCH = ("Edit the picture: {clauses}.", "Edit this: {clauses}.")
 
 
-def is_held_out(thing: Thing) -> bool:
-    """Whether this shape and colour never occur together in training."""
-    return (OBJECTS.index(thing.kind) * 3 + COLOURS.index(thing.colour)) % 8 == 5
-
-
 _ALL = [Thing(kind, colour) for kind in OBJECTS for colour in COLOURS]
-POOLS = {
-    "train": [thing for thing in _ALL if not is_held_out(thing)],
-    "held-out": [thing for thing in _ALL if is_held_out(thing)],
+_HELD_OUT = {
+    thing: PLACES[(OBJECTS.index(thing.kind) + 2 * COLOURS.index(thing.colour)) % len(PLACES)] for thing in _ALL
 }
+
+
+def is_held_out(thing: Thing, place: Place) -> bool:
+    """Whether this object never stands at this place in training."""
+    return _HELD_OUT[thing] == place
+
+
+Rule = Callable[[Thing, Place], bool]
+
+
+def _rule(split: str, forced: bool) -> Rule:
+    """What a task of the split may put where; in the held-out split, `forced` wants what training never shows."""
+    if split == "train":
+        return lambda thing, place: not is_held_out(thing, place)
+    return is_held_out if forced else lambda thing, place: True
 
 
 def _vary(request: str, rng: random.Random) -> str:
@@ -143,40 +154,51 @@ class Arrange(Family):
 
     # The pieces that tasks are made of
 
-    def _fresh(self, rng: random.Random, split: str, scene: Scene, forced: bool = False) -> Thing:
-        """A thing that doesn't stand in the scene yet; `forced` takes it from the split's own pool."""
-        mixed = split == "held-out" and not forced and rng.random() < 0.7
-        pool = POOLS["train" if mixed else split]
-        return rng.choice([thing for thing in pool if thing not in scene.things.values()])
+    def _newcomers(self, scene: Scene, may: Rule) -> list[tuple[Place, Thing]]:
+        """Every thing that doesn't stand in the scene yet, at every free place where it may."""
+        fresh = [thing for thing in _ALL if thing not in scene.things.values()]
+        return [(place, thing) for place in scene.free for thing in fresh if may(thing, place)]
 
     def shelf(self, rng: random.Random, split: str, count: int) -> Scene:
         scene = Scene("shelf")
         for index in range(count):
-            scene = scene.put(rng.choice(scene.free), self._fresh(rng, split, scene, forced=index == 0))
+            scene = scene.put(*rng.choice(self._newcomers(scene, _rule(split, forced=index == 0))))
         return scene
 
     def _random_edit(self, rng: random.Random, split: str, scene: Scene, forced: bool) -> Action:
-        """A legal edit; with `forced`, one that touches an object of the split's own pool."""
-        own = [p for p, thing in scene.things.items() if not forced or split == "train" or is_held_out(thing)]
-        verbs = ["add"] * bool(len(scene.things) < 7)
-        if own:
-            verbs += ["move", "paint", "replace"] + ["remove"] * (len(scene.things) > 1)
-        verb = rng.choice(verbs)
+        """A legal edit; with `forced`, one whose outcome, or whose removed object, belongs to the split alone."""
+        may = _rule(split, forced)
+        verbs = ["add"] * (len(scene.things) < 7) + ["move", "paint", "replace"] + ["remove"] * (len(scene.things) > 1)
+        rng.shuffle(verbs)
+        return next(act for verb in verbs if (act := self._edit_by(verb, rng, scene, may)) is not None)
+
+    def _edit_by(self, verb: str, rng: random.Random, scene: Scene, may: Rule) -> Action | None:
+        """A random edit of one sort, or None where the rule allows none."""
+        standing = scene.things.items()
+        options: list[dict[str, Any]]
         if verb == "add":
-            thing = self._fresh(rng, split, scene, forced)
-            return action("add", colour=thing.colour, kind=thing.kind, place=rng.choice(scene.free))
-        place = rng.choice(own)
-        old = scene.things[place]
-        if verb == "remove":
-            return action("remove", colour2=old.colour, kind2=old.kind, place2=place)
-        if verb == "move":
-            return action("move", colour=old.colour, kind=old.kind, place2=place, place=rng.choice(scene.free))
-        if verb == "paint":
-            allowed = [t for t in _ALL if t.kind == old.kind and t not in scene.things.values()]
-            colours = [t.colour for t in allowed if split == "held-out" or not is_held_out(t)]
-            return action("paint", colour=rng.choice(colours), kind=old.kind, colour2=old.colour, place=place)
-        new = self._fresh(rng, split, scene)
-        return action("replace", colour=new.colour, kind=new.kind, colour2=old.colour, kind2=old.kind, place=place)
+            options = [
+                {"colour": new.colour, "kind": new.kind, "place": place} for place, new in self._newcomers(scene, may)
+            ]
+        elif verb == "remove":
+            options = [
+                {"colour2": old.colour, "kind2": old.kind, "place2": place}
+                for place, old in standing
+                if may(old, place)
+            ]
+        elif verb == "move":
+            options = [
+                {"colour": old.colour, "kind": old.kind, "place2": place, "place": target}
+                for place, old in standing for target in scene.free if may(old, target)
+            ]  # fmt: skip
+        else:
+            options = [
+                {"colour": new.colour, "kind": new.kind, "colour2": old.colour, "place": place}
+                | ({"kind2": old.kind} if verb == "replace" else {})
+                for place, old in standing for new in _ALL
+                if new not in scene.things.values() and may(new, place) and (verb == "replace" or new.kind == old.kind)
+            ]  # fmt: skip
+        return action(verb, **rng.choice(options)) if options else None
 
     def _clause(self, rng: random.Random, scene: Scene, act: Action) -> str:
         options = list(CLAUSES[act.verb])
@@ -214,7 +236,7 @@ class Arrange(Family):
     def set_out(self, rng: random.Random, split: str) -> Task:
         scene, steps, scenes, order = Scene("shelf"), [], [], []
         for index in range(rng.randint(2, 5)):
-            thing, place = self._fresh(rng, split, scene, forced=index == 0), rng.choice(scene.free)
+            place, thing = rng.choice(self._newcomers(scene, _rule(split, forced=index == 0)))
             steps.append(GRAMMAR.say(action("add", colour=thing.colour, kind=thing.kind, place=place), rng))
             scene = scene.put(place, thing)
             scenes.append(scene)
@@ -230,11 +252,17 @@ class Arrange(Family):
         return Task("arrange", "edit", start, True, [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
-        start = self.shelf(rng, split, rng.randint(2, 5))
-        own = [p for p, thing in start.things.items() if split == "train" or is_held_out(thing)]
-        first = rng.choice(own)
-        second = rng.choice([place for place in start.things if place != first])
-        one, two, spare = start.things[first], start.things[second], rng.choice(start.free)
+        may, ways = _rule(split, forced=False), []
+        while not ways:
+            start = self.shelf(rng, split, rng.randint(2, 5))
+            ways = [
+                (first, second, spare)
+                for first, one in start.things.items() for second, two in start.things.items() for spare in start.free
+                if first != second and may(one, spare) and may(two, first) and may(one, second)
+                and (split == "train" or is_held_out(one, first))
+            ]  # fmt: skip
+        first, second, spare = rng.choice(ways)
+        one, two = start.things[first], start.things[second]
         scene, steps, scenes = start, [], []
         for thing, source, target in ((one, first, spare), (two, second, first), (one, spare, second)):
             act = action("move", colour=thing.colour, kind=thing.kind, place2=source, place=target)

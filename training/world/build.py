@@ -3,7 +3,9 @@
 Everything is centred: a row of four blocks covers the four middle columns, side towers stand at the far left and right.
 Gravity holds: whatever is placed stands on something, a bridge's beam on its two ends.
 
-Held out: for each sort of structure, some main colours (``is_held_out``); such a pair never occurs in training.
+Every structure has a main and an accent colour: of every other floor or row, of a house's door, a castle's towers, a
+bridge's beam. Held out: for each structure and main colour, one accent (``is_held_out``); training never shows the three
+together.
 """
 
 from __future__ import annotations
@@ -61,9 +63,16 @@ GRAMMAR = Grammar(
 )  # fmt: skip
 
 
-def is_held_out(structure: str, colour: str) -> bool:
-    """Whether a structure of this main colour never occurs in training."""
-    return (STRUCTURES.index(structure) * 3 + COLOURS.index(colour)) % 8 == 2
+def is_held_out(structure: str, main: str, accent: str) -> bool:
+    """Whether a structure of this main and accent colour never occurs in training."""
+    return (3 * STRUCTURES.index(structure) + 2 * COLOURS.index(main) + 3 * COLOURS.index(accent)) % 8 == 2
+
+
+def _colours(rng: random.Random, structure: str, held: bool) -> tuple[str, str]:
+    """A main and an accent colour; about half of the structures of plain rows are of one colour."""
+    pairs = [(main, accent) for main in COLOURS for accent in COLOURS if is_held_out(structure, main, accent) == held]
+    plain = len(COLOURS) - 1 if structure in ("tower", "wall", "pyramid") else 1
+    return rng.choices(pairs, [plain if main == accent else 1 for main, accent in pairs])[0]
 
 
 Wish = tuple[str, Callable[[Scene], bool]]
@@ -165,8 +174,8 @@ class Build(Family):
     def sample(self, rng: random.Random, split: str) -> Task:
         structure = rng.choice(STRUCTURES)
         held = split == "held-out"
-        main = rng.choice([colour for colour in COLOURS if is_held_out(structure, colour) == held])
-        plan: _Plan = getattr(self, f"_{structure}")(rng, main)
+        main, accent = _colours(rng, structure, held)
+        plan: _Plan = getattr(self, f"_{structure}")(rng, main, accent)
         scene, scenes, steps = Scene("meadow"), [], []
         for act in plan.actions:
             after = self.apply(scene, act)
@@ -174,15 +183,15 @@ class Build(Family):
             scene = after
             scenes.append(scene)
             steps.append(GRAMMAR.say(act, rng))
-        # A held-out task always names its main colour, so that it really asks for the held-out pair.
+        # A held-out task names all of its colours, so that it really asks for what is held out.
         named = held or rng.random() < 0.7
-        wishes = plan.wishes[:named] + [wish for wish in plan.wishes[1:] if rng.random() < 0.75]
+        wishes = plan.wishes[:named] + [wish for wish in plan.wishes[1:] if held or rng.random() < 0.75]
         size = plan.size if rng.random() < 0.5 else ""
         if rng.random() < 0.12:
             return self._needs(rng, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
         request = self._request(rng, self._what(rng, structure, size, wishes, named))
         turns = [Turn(request, narrate(steps, rng), scenes, _all(wishes))]
-        if rng.random() < 0.2 and (follow := self._follow_up(rng, scene)):
+        if rng.random() < 0.2 and (follow := self._follow_up(rng, structure, main, scene)):
             turns.append(follow)
         return Task("build", structure, Scene("meadow"), False, turns)
 
@@ -218,12 +227,16 @@ class Build(Family):
         answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)
         return Task("build", "needs", Scene("meadow"), False, [Turn(request, [answer], [], lambda scene: True)])
 
-    def _follow_up(self, rng: random.Random, scene: Scene) -> Turn | None:
+    def _follow_up(self, rng: random.Random, structure: str, main: str, scene: Scene) -> Turn | None:
         parts = [part for part in _PARTS if _colours_of(scene, part)]
         if not parts:
             return None
         part = rng.choice(parts)
-        colour = rng.choice([colour for colour in COLOURS if colour not in _colours_of(scene, part)])
+        accent = structure == "house" and part == "door"
+        colour = rng.choice([
+            colour for colour in COLOURS
+            if colour not in _colours_of(scene, part) and not (accent and is_held_out(structure, main, colour))
+        ])  # fmt: skip
         act = action("repaint", part=part, colour=colour)
         after = self.apply(scene, act)
         assert after is not None
@@ -231,50 +244,47 @@ class Build(Family):
                               "Now paint the {part} {colour}.")).format(part=part, colour=colour)  # fmt: skip
         return Turn(request, narrate([GRAMMAR.say(act, rng)], rng), [after], lambda final: final == after)
 
-    def _tower(self, rng: random.Random, main: str) -> _Plan:
+    def _tower(self, rng: random.Random, main: str, accent: str) -> _Plan:
         height = rng.randint(2, 4)
-        second = rng.choice(COLOURS) if rng.random() < 0.5 else main
-        floors = [main if row % 2 == 0 else second for row in range(height)]
+        floors = [main if row % 2 == 0 else accent for row in range(height)]
         acts = [action("row" if row else "ground", number=2, colour=colour) for row, colour in enumerate(floors)]
         wishes = [(main, _main(main, (2, 0))), (f"{NUMBERS[height]} floors", _height(2, height))]
-        if second != main:
-            wishes.append((f"every other floor in {second}", _main(second, (2, 1))))
+        if accent != main:
+            wishes.append((f"every other floor in {accent}", _main(accent, (2, 1))))
         self._crown(rng, acts, wishes, 2, ("roof", "battlements", ""))
         return _Plan(acts, wishes, {2: "small", 3: "", 4: "tall"}[height])
 
-    def _wall(self, rng: random.Random, main: str) -> _Plan:
-        width, height = rng.choice((4, 6)), rng.randint(1, 3)
-        second = rng.choice(COLOURS) if height > 1 and rng.random() < 0.5 else main
-        acts = [action("row" if row else "ground", number=width, colour=second if row % 2 else main)
+    def _wall(self, rng: random.Random, main: str, accent: str) -> _Plan:
+        width, height = rng.choice((4, 6)), rng.randint(1 if accent == main else 2, 3)
+        acts = [action("row" if row else "ground", number=width, colour=accent if row % 2 else main)
                 for row in range(height)]  # fmt: skip
         wishes = [(main, _main(main, (2, 0))), (f"{NUMBERS[height]} row{'s' * (height > 1)}", _height(2, height))]
-        if second != main:
-            wishes.append((f"every other row in {second}", _main(second, (2, 1))))
+        if accent != main:
+            wishes.append((f"every other row in {accent}", _main(accent, (2, 1))))
         self._crown(rng, acts, wishes, width, ("battlements", ""))
         return _Plan(acts, wishes, {4: "short", 6: "long"}[width])
 
-    def _house(self, rng: random.Random, main: str) -> _Plan:
+    def _house(self, rng: random.Random, main: str, accent: str) -> _Plan:
         width, height = rng.choice(((4, 2), (4, 3), (6, 2), (6, 3)))
-        door = rng.choice(COLOURS)
         acts = [action("row" if row else "ground", number=width, colour=main) for row in range(height)]
         wishes = [(main, _main(main, (1, 0)))]
-        acts.append(action("door", colour=door))
+        acts.append(action("door", colour=accent))
         if rng.random() < 0.6:
             acts.append(action("windows"))
             wishes.append(("two windows", lambda scene: any(t.kind == "window" for t in scene.things.values())))
-        wishes.append((a(f"{door} door"), _part("door", door)))
+        wishes.append((a(f"{accent} door"), _part("door", accent)))
         self._crown(rng, acts, wishes, width, ("roof",))
         rng.shuffle(rest := wishes[1:])
         return _Plan(
             acts, [wishes[0], *rest], {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height]
         )
 
-    def _castle(self, rng: random.Random, main: str) -> _Plan:
+    def _castle(self, rng: random.Random, main: str, accent: str) -> _Plan:
         height, wall, flag = rng.randint(3, 4), rng.randint(1, 2), rng.choice(COLOURS)
-        towers, door = rng.choice(COLOURS), rng.choice(COLOURS)
+        door = rng.choice(COLOURS)
         acts = [action("row" if row else "ground", number=4, colour=main) for row in range(wall)]
-        acts += [action("tower", side=side, number=height, colour=towers) for side in ("left", "right")]
-        wishes = [(main, _main(main, (1, 0))), (f"two {towers} towers", _main(towers, (0, 0)))]
+        acts += [action("tower", side=side, number=height, colour=accent) for side in ("left", "right")]
+        wishes = [(main, _main(main, (1, 0))), (f"two {accent} towers", _main(accent, (0, 0)))]
         wishes.append((f"{NUMBERS[wall]} row{'s' * (wall > 1)} of wall", _height(1, wall)))
         if rng.random() < 0.6:
             acts.append(action("door", colour=door))
@@ -285,23 +295,22 @@ class Build(Family):
             wishes.append((f"{flag} flags", _part("flags", flag)))
         return _Plan(acts, wishes, "small" if height == 3 else "tall")
 
-    def _pyramid(self, rng: random.Random, main: str) -> _Plan:
+    def _pyramid(self, rng: random.Random, main: str, accent: str) -> _Plan:
         widths = rng.choice(((4, 2), (6, 4, 2)))
-        second = rng.choice(COLOURS) if rng.random() < 0.5 else main
-        acts = [action("row" if row else "ground", number=width, colour=second if row % 2 else main)
+        acts = [action("row" if row else "ground", number=width, colour=accent if row % 2 else main)
                 for row, width in enumerate(widths)]  # fmt: skip
         wishes = [(main, _main(main, (2, 0)))]
-        if second != main:
-            wishes.append((f"every other row in {second}", _main(second, (2, 1))))
+        if accent != main:
+            wishes.append((f"every other row in {accent}", _main(accent, (2, 1))))
         if rng.random() < 0.4:
             self._crown(rng, acts, wishes, 2, ("roof",))
         return _Plan(acts, wishes, "small" if len(widths) == 2 else "big")
 
-    def _bridge(self, rng: random.Random, main: str) -> _Plan:
-        height, beam = rng.randint(1, 3), rng.choice(COLOURS)
+    def _bridge(self, rng: random.Random, main: str, accent: str) -> _Plan:
+        height = rng.randint(1, 3)
         acts = [action("tower", side=side, number=height, colour=main) for side in ("left", "right")]
-        acts.append(action("beam", number=6, colour=beam))
-        wishes = [(main, _main(main, (0, 0))), (a(f"{beam} beam"), _main(beam, (2, height)))]
+        acts.append(action("beam", number=6, colour=accent))
+        wishes = [(main, _main(main, (0, 0))), (a(f"{accent} beam"), _main(accent, (2, height)))]
         self._crown(rng, acts, wishes, 6, ("battlements", ""))
         return _Plan(acts, wishes, {1: "low", 2: "", 3: "high"}[height])
 
