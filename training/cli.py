@@ -16,14 +16,17 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's folder; runs/RECIPE without it.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A model folder to go on from, in place of nothing; see the recipe's `start`.")
+    ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Run this part alone (tokenizer, codec, stage1, stage2, assemble); repeatable."),
+        typer.Option(help="Run this part alone (tokenizer, codec, pretrain, stage1, stage2, assemble); repeatable."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after so long; the next call goes on.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Make a model from nothing: world, tokenizer, codec, stage 1, stage 2.
+    """Make a model: tokenizer, codec, pretraining, stage 1, stage 2.
 
     Stopped at any time, it goes on from its last checkpoint.
     """
@@ -33,7 +36,10 @@ def train(
     for part in only or []:
         if part not in PARTS:
             raise InputError(f"{part}: no such part; there are {', '.join(PARTS)}")
-    run = Run(load_recipe(recipe), output or Path("runs") / Path(recipe).stem, quiet)
+    chosen = load_recipe(recipe)
+    if start is not None:
+        chosen.start = start
+    run = Run(chosen, output or Path("runs") / Path(recipe).stem, quiet)
     began = time.monotonic()
     for part in only or PARTS:
         left = None if minutes is None else minutes * 60 - (time.monotonic() - began)

@@ -111,9 +111,14 @@ class SamplerConfig(_Section):
 
 
 class Recipe(_Section):
-    """A whole model from nothing."""
+    """A whole model, from nothing or from the weights of another one.
+
+    With `start`, a model folder, processor and codec are that model's, stage 1 goes on from its MLLM and stage 2 from its
+    connector and DiT; pretraining, and the sizes in this recipe, then have no say.
+    """
 
     seed: int = 0
+    start: Path | None = None
     tokenizer: TokenizerConfig = TokenizerConfig()
     codec: CodecConfig = CodecConfig()
     mllm: MLLMConfig = MLLMConfig()

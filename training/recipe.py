@@ -1,4 +1,4 @@
-"""Makes a whole model from nothing: tokenizer, codec, stage 1, stage 2, then a pipeline folder.
+"""Makes a whole model: tokenizer, codec, pretraining, stage 1, stage 2, then a pipeline folder.
 
 Every part reads what the parts before it left in the run folder and can be run by itself; the two stages can be
 stopped at any time and go on from their last checkpoint:
@@ -48,17 +48,19 @@ class Run:
     """One model in the making.
 
     Raises:
-        InputError: the folder holds a run of another recipe.
+        InputError: the folder holds a run of another recipe, or the recipe starts from what is no model.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, quiet: bool = False) -> None:
         self.recipe, self.folder, self.quiet = recipe, folder, quiet
+        if recipe.start and not (recipe.start / "model_index.json").is_file():
+            raise InputError(f"{recipe.start}: not a DuoGen model folder (no model_index.json in it)")
         path = folder / "recipe.json"
         if path.exists():
             if Recipe.model_validate(json.loads(path.read_text())["recipe"]) != recipe:
                 raise InputError(f"{folder}: holds a run of another recipe; choose another folder with -o")
         else:
-            record = {"recipe": recipe.model_dump(), "git": _commit()}
+            record = {"recipe": recipe.model_dump(mode="json"), "git": _commit()}
             write_atomically(path, json.dumps(record, indent=2).encode())
 
     def part(self, name: str, max_seconds: float | None = None) -> bool:
@@ -68,7 +70,9 @@ class Run:
 
     def _tokenizer(self) -> bool:
         config, target = self.recipe.tokenizer, self.folder / "processor"
-        if not target.exists():
+        if not target.exists() and self.recipe.start:
+            DuoGenProcessor.from_pretrained(self.recipe.start / "processor").save_pretrained(target)
+        elif not target.exists():
             tasks = (draw_task(self.recipe.seed, index) for index in range(config.sample_tasks))
             texts = [text for task in tasks for turn in task.turns for text in (turn.request, *turn.segments)]
             processor = train_processor(texts, config.vocab_size, self.recipe.codec.patch_size, config.max_pixels)
@@ -77,7 +81,9 @@ class Run:
 
     def _codec(self) -> bool:
         config, target = self.recipe.codec, self.folder / "vae"
-        if not target.exists():
+        if not target.exists() and self.recipe.start:
+            PatchCodec.from_pretrained(self.recipe.start / "vae").save_pretrained(target)
+        elif not target.exists():
             fit_codec(self._images(), config.patch_size, config.z_dim, config.whitening).save_pretrained(target)
         return True
 
@@ -90,6 +96,9 @@ class Run:
     def _pretrain(self, max_seconds: float | None) -> bool:
         config, target = self.recipe.mllm, self.folder / "pretrained"
         if target.exists():
+            return True
+        if self.recipe.start:
+            _mllm(self.recipe.start / "mllm").save_pretrained(target)
             return True
         torch.manual_seed(self.recipe.seed)
         processor = self.processor()
@@ -104,7 +113,7 @@ class Run:
         target = self.folder / "mllm"
         if target.exists():
             return True
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(self._made("pretrained", "pretrain"))
+        model = _mllm(self._made("pretrained", "pretrain"))
         config = self.recipe.stage1
         return self._tune(model, config, "stage1", target, max_seconds, mixed_view(config.spoken, config.whole))
 
@@ -145,9 +154,14 @@ class Run:
 
     def _aligned(self) -> Aligned:
         """Connector and DiT as stage 2 starts them."""
-        config = self.recipe.dit
+        config, start = self.recipe.dit, self.recipe.start
+        if start:
+            connector = Connector.from_pretrained(start / "connector", dtype=torch.float32)
+            transformer = CosmosTransformer3DModel.from_pretrained(start / "transformer", torch_dtype=torch.float32)
+            return Aligned(connector, transformer)
         torch.manual_seed(self.recipe.seed + 1)
-        connector = Connector(self.recipe.mllm.layers * self.recipe.mllm.hidden, config.text_embed_dim)
+        language = self.recipe.mllm
+        connector = Connector(language.layers * language.hidden, config.text_embed_dim)
         transformer = small_cosmos(
             self.recipe.codec.z_dim, config.heads, config.head_dim, config.layers, config.text_embed_dim, config.adaln_lora_dim
         )  # fmt: skip
@@ -183,13 +197,17 @@ class Run:
         return PatchCodec.from_pretrained(self._made("vae", "codec"))
 
     def mllm(self) -> Qwen2_5_VLForConditionalGeneration:
-        return Qwen2_5_VLForConditionalGeneration.from_pretrained(self._made("mllm", "stage1"))
+        return _mllm(self._made("mllm", "stage1"))
 
     def _made(self, name: str, part: str) -> Path:
         path = self.folder / name
         if not path.exists():
             raise InputError(f"{path} is missing: run the part '{part}' first")
         return path
+
+
+def _mllm(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
 
 
 def _commit() -> str:

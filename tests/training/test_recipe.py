@@ -38,6 +38,27 @@ def test_resumed_training_is_exact(tmp_path: Path, debug_run: Path, mode: str) -
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "sliced" / name).read_bytes()
 
 
+def test_a_run_can_go_on_from_a_finished_model(tmp_path: Path, debug_run: Path) -> None:
+    """Only the stages move: what they start from, and all around them, is the other model's."""
+    recipe = load_recipe("debug")
+    recipe.start, recipe.seed = debug_run / "model", 5
+    recipe.stage1.steps = recipe.stage2.steps = 1
+    recipe.stage1.warmup_steps = recipe.stage2.warmup_steps = 1000
+    run = Run(recipe, tmp_path, quiet=True)
+    assert all(run.part(part) for part in PARTS)
+    old, new = (DuoGenPipeline.from_pretrained(folder / "model") for folder in (debug_run, tmp_path))
+    for name in ("mllm", "connector", "transformer"):
+        before, after = (getattr(pipeline, name).state_dict() for pipeline in (old, new))
+        assert all(torch.allclose(before[key], after[key], atol=1e-3) for key in before), name
+    assert (tmp_path / "mllm/model.safetensors").read_bytes() != (
+        tmp_path / "pretrained/model.safetensors"
+    ).read_bytes()
+    assert new.processor.encode("a red ball") == old.processor.encode("a red ball")
+    recipe.start = tmp_path
+    with pytest.raises(InputError, match="not a DuoGen model folder"):
+        Run(recipe, tmp_path / "other")
+
+
 def test_stage_2_leaves_the_mllm_alone(debug_run: Path) -> None:
     tuned = Run(load_recipe("debug"), debug_run, quiet=True).mllm().state_dict()
     shipped = DuoGenPipeline.from_pretrained(debug_run / "model").mllm.state_dict()

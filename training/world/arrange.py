@@ -211,11 +211,12 @@ class Arrange(Family):
         self, rng: random.Random, split: str, scene: Scene, count: int
     ) -> tuple[list[str], list[str], list[Scene]]:
         """Clauses for the request, sentences for the steps, and the scene after each."""
+        voice = rng.random()
         clauses, steps, scenes = [], [], []
         for index in range(count):
             act = self._random_edit(rng, split, scene, forced=index == 0)
             clauses.append(self._clause(rng, scene, act))
-            steps.append(GRAMMAR.say(act, rng))
+            steps.append(GRAMMAR.say(act, voice))
             after = self.apply(scene, act)
             assert after is not None, f"illegal {act} on {scene}"
             scene = after
@@ -234,10 +235,11 @@ class Arrange(Family):
     # One method for each sort of request
 
     def set_out(self, rng: random.Random, split: str) -> Task:
+        voice = rng.random()
         scene, steps, scenes, order = Scene("shelf"), [], [], []
         for index in range(rng.randint(2, 5)):
             place, thing = rng.choice(self._newcomers(scene, _rule(split, forced=index == 0)))
-            steps.append(GRAMMAR.say(action("add", colour=thing.colour, kind=thing.kind, place=place), rng))
+            steps.append(GRAMMAR.say(action("add", colour=thing.colour, kind=thing.kind, place=place), voice))
             scene = scene.put(place, thing)
             scenes.append(scene)
             order.append(place)
@@ -263,10 +265,11 @@ class Arrange(Family):
             ]  # fmt: skip
         first, second, spare = rng.choice(ways)
         one, two = start.things[first], start.things[second]
+        voice = rng.random()
         scene, steps, scenes = start, [], []
         for thing, source, target in ((one, first, spare), (two, second, first), (one, spare, second)):
             act = action("move", colour=thing.colour, kind=thing.kind, place2=source, place=target)
-            steps.append(GRAMMAR.say(act, rng))
+            steps.append(GRAMMAR.say(act, voice))
             scene = scene.clear(source).put(target, thing)
             scenes.append(scene)
         request = rng.choice(SWAP).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")

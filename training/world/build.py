@@ -100,6 +100,11 @@ def _part(part: str, colour: str) -> Callable[[Scene], bool]:
     return lambda scene: _colours_of(scene, part) == {colour}
 
 
+def _beam(colour: str) -> Callable[[Scene], bool]:
+    """At whatever height: only the middle columns tell a bridge's beam from its ends."""
+    return lambda scene: {t.colour for (c, _), t in scene.things.items() if c == 2 and t.kind == "block"} == {colour}
+
+
 def _height(column: int, height: int) -> Callable[[Scene], bool]:
     return lambda scene: sum(t.kind == "block" for (c, _), t in scene.things.items() if c == column) == height
 
@@ -176,13 +181,14 @@ class Build(Family):
         held = split == "held-out"
         main, accent = _colours(rng, structure, held)
         plan: _Plan = getattr(self, f"_{structure}")(rng, main, accent)
+        voice = rng.random()
         scene, scenes, steps = Scene("meadow"), [], []
         for act in plan.actions:
             after = self.apply(scene, act)
             assert after is not None, f"illegal {act} on {scene}"
             scene = after
             scenes.append(scene)
-            steps.append(GRAMMAR.say(act, rng))
+            steps.append(GRAMMAR.say(act, voice))
         # A held-out task names all of its colours, so that it really asks for what is held out.
         named = held or rng.random() < 0.7
         wishes = plan.wishes[:named] + [wish for wish in plan.wishes[1:] if held or rng.random() < 0.75]
@@ -242,7 +248,7 @@ class Build(Family):
         assert after is not None
         request = rng.choice(("Now make the {part} {colour}.", "Can the {part} be {colour} instead?",
                               "Now paint the {part} {colour}.")).format(part=part, colour=colour)  # fmt: skip
-        return Turn(request, narrate([GRAMMAR.say(act, rng)], rng), [after], lambda final: final == after)
+        return Turn(request, narrate([GRAMMAR.say(act, rng.random())], rng), [after], lambda final: final == after)
 
     def _tower(self, rng: random.Random, main: str, accent: str) -> _Plan:
         height = rng.randint(2, 4)
@@ -310,7 +316,7 @@ class Build(Family):
         height = rng.randint(1, 3)
         acts = [action("tower", side=side, number=height, colour=main) for side in ("left", "right")]
         acts.append(action("beam", number=6, colour=accent))
-        wishes = [(main, _main(main, (0, 0))), (a(f"{accent} beam"), _main(accent, (2, height)))]
+        wishes = [(main, _main(main, (0, 0))), (a(f"{accent} beam"), _beam(accent))]
         self._crown(rng, acts, wishes, 6, ("battlements", ""))
         return _Plan(acts, wishes, {1: "low", 2: "", 3: "high"}[height])
 

@@ -67,8 +67,9 @@ class Grammar:
             last = match.end()
         return "^" + "".join(parts) + re.escape(sentence[last:]) + "$"
 
-    def say(self, act: Action, rng: random.Random) -> str:
-        """One wording of `act`, drawn at random."""
+    def say(self, act: Action, voice: float) -> str:
+        """One wording of `act`. A voice words the same verb in the same way, as one person would within one answer."""
+        rng = random.Random(f"{voice}/{act.verb}")
         return self.fill(rng.choice(self.templates[act.verb]), rng, **dict(act.values))
 
     def fill(self, sentence: str, rng: random.Random, **values: object) -> str:
