@@ -31,6 +31,9 @@ def world(
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
+    text_only: Annotated[
+        bool, typer.Option("--text-only", help="Show the MLLM true pictures, not painted ones: its writing alone.")
+    ] = False,
     model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there, as JSON.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -40,7 +43,7 @@ def world(
     The table shows every score for each family and overall, what pictures that can't be right would score, and how well
     the parser reads true pictures.
     """
-    from duogen.evaluation.world import answer, build_report, tasks_of
+    from duogen.evaluation.world import answer, answer_in_words, build_report, tasks_of
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
     from duogen.training.data import FAMILIES
@@ -54,15 +57,16 @@ def world(
     settings = PaintSettings(steps=steps, guidance=guidance, seed=seed)
     answers, began = [], time.monotonic()
     for number, task in enumerate(tasks, 1):
-        answers.append(answer(agent, task, settings))
+        answers.append(answer_in_words(agent.pipeline, task) if text_only else answer(agent, task, settings))
         if sys.stderr.isatty() or number % 20 == 0:
             each = (time.monotonic() - began) / number
             end = "\r" if sys.stderr.isatty() else "\n"
             print(f"{number}/{limit} requests, {each * (limit - number):.0f} s left ", end=end, file=sys.stderr)
     seconds = time.monotonic() - began
     report = build_report(answers)
-    report["settings"] = {"split": split, "requests": limit, "seed": seed, "seconds": round(seconds, 1)} | {
-        name: value for name, value in agent.pipeline.resolve(settings).model_dump().items() if name != "seed"
+    report["settings"] = {
+        **agent.pipeline.resolve(settings).model_dump(),
+        **{"split": split, "requests": limit, "seed": seed, "text_only": text_only, "seconds": round(seconds, 1)},
     }
     if output is not None:
         write_atomically(output, json.dumps(report, indent=2).encode())
@@ -72,28 +76,35 @@ def world(
 COLUMNS = {
     "emission_f1": "emission F1",
     "plan_legal_and_goal": "plan ok",
+    "text_answers_exact": "answers",
     "step_state_accuracy": "state",
     "sequence_exact": "sequence",
     "text_picture_agreement": "agreement",
     "untouched_kept": "kept",
-    "text_answers_exact": "answers",
 }
+TEXT_COLUMNS = 3
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as a Markdown table."""
-    rows = [["", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
-    named = {**report["scores"], **{f"floor: {name}": rates for name, rates in report["floors"].items()}}
+    """The report as a Markdown table; where pictures were true ones, without what is said of them."""
+    settings, parser = report["settings"], report["parser"]
+    columns = dict(list(COLUMNS.items())[: TEXT_COLUMNS if settings["text_only"] else None])
+    named = dict(report["scores"])
+    if not settings["text_only"]:
+        named |= {f"floor: {name}": rates for name, rates in report["floors"].items()}
+    rows = [["", *columns.values()], ["---"] * (len(columns) + 1)]
     for name, rates in named.items():
-        rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in COLUMNS)])
+        rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in columns)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
-    settings, parser = report["settings"], report["parser"]
+    painted = (
+        "true pictures" if settings["text_only"] else f"{settings['steps']} steps, guidance {settings['guidance']}"
+    )
     lines.append(
-        f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {settings['steps']} steps, "
-        f"guidance {settings['guidance']}, {settings['seconds']} s. "
+        f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {painted}, "
+        f"{settings['seconds']} s. "
         f"Parser on true renders: {parser['clean']:.4f} clean, {parser['noised']:.4f} noised ({parser['pictures']})."
     )
     return "\n".join(lines)

@@ -11,12 +11,17 @@ from typing import Any
 from duogen.agent.agent import Agent
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
 from duogen.evaluation.scores import Step, Tally, score_turn
+from duogen.models.layout import Turn as Dialogue
+from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
+from duogen.models.session import DecodeSettings, Session
 from duogen.training.data import FAMILIES, draw_task
 from duogen.training.world.parse import add_noise, parse
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
 from duogen.training.world.task import Task
+
+MAX_PICTURES = 12
 
 
 @dataclass
@@ -24,7 +29,6 @@ class Answered:
     """A task and the model's answer to each of its turns."""
 
     task: Task
-    document: Document
     steps: list[list[Step]]
 
 
@@ -41,11 +45,40 @@ def answer(agent: Agent, task: Task, settings: PaintSettings) -> Answered:
     steps = []
     for number, turn in enumerate(task.turns):
         shown = [Picture.from_image(render(task.start))] if number == 0 and task.shows_start else []
-        plan = agent.plan(turn.request, shown, after=document, settings=settings, max_pictures=12)
+        plan = agent.plan(turn.request, shown, after=document, settings=settings, max_pictures=MAX_PICTURES)
         document = plan.document
         steps.append(steps_of(document, document.messages[-1]))
     assert document is not None
-    return Answered(task, document, steps)
+    return Answered(task, steps)
+
+
+def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MAX_PICTURES) -> Answered:
+    """As `answer`, for the MLLM alone: behind each `<BOV>` it is shown the true picture of what it wrote."""
+    family, scene, answered = FAMILIES[task.family], task.start, []
+    turns: list[Dialogue] = []
+    for number, turn in enumerate(task.turns):
+        shown = [render(task.start)] if number == 0 and task.shows_start else []
+        turns.append(("user", [*shown, turn.request]))
+        session, steps, parts = Session(pipeline, turns), [], []
+        while True:
+            text = "".join(session.decode(DecodeSettings()))
+            pictured = session.stopped == "picture" and len(steps) < max_pictures
+            if pictured:
+                for act in family.read(text):
+                    scene = family.apply(scene, act) or scene
+                if turn.segments == [""]:
+                    scene = turn.pictures[-1]
+                image = render(scene)
+                session.append(image, pipeline.encode_picture(image))
+                parts += [text, image] if text else [image]
+            elif text:
+                parts.append(text)
+            steps.append(Step(text, pictured, scene if pictured else None))
+            if not pictured:
+                break
+        turns.append(("assistant", parts))
+        answered.append(steps)
+    return Answered(task, answered)
 
 
 def steps_of(document: Document, message: Message) -> list[Step]:
@@ -106,7 +139,7 @@ def _with_pictures(
     for answered in answers:
         scenes = pictures(answered)
         steps = [[replace(s, shown=next(scenes)) if s.pictured else s for s in turn] for turn in answered.steps]
-        total.add(score(Answered(answered.task, answered.document, steps)))
+        total.add(score(Answered(answered.task, steps)))
     return total.rates()
 
 

@@ -82,6 +82,10 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(Path("report.json").read_text())
     assert "floor: copy previous picture" in table and "Parser on true renders" in table
     assert set(report) == {"scores", "floors", "pictures", "parser", "settings"}
+    capsys.readouterr()
+    assert run(["eval", "world", "--limit", "2", "--text-only"]) == 0
+    shown = capsys.readouterr().out
+    assert "true pictures" in shown and "emission F1" in shown and "agreement" not in shown
     assert run(["eval", "world", "--split", "test"]) == 2
     assert run(["eval", "world", "--family", "poems"]) == 2
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from duogen.document import Document
 from duogen.evaluation.scores import Step, Tally, score_turn
 from duogen.evaluation.world import Answered, floors, parser_accuracy, score, tasks_of
 from duogen.training.data import FAMILIES
@@ -18,7 +17,7 @@ def perfect(task: Task) -> Answered:
     for turn in task.turns:
         told = [Step(text, True, scene) for text, scene in zip(turn.segments, turn.pictures, strict=False)]
         steps.append(told + [Step(text, False) for text in turn.segments[len(turn.pictures) :]])
-    return Answered(task, Document(), steps)
+    return Answered(task, steps)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
