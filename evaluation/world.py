@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
 
+from PIL import Image
+
 from duogen.agent.agent import Agent
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
 from duogen.evaluation.scores import Step, Tally, score_turn
@@ -59,7 +61,9 @@ def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MA
     for number, turn in enumerate(task.turns):
         shown = [render(task.start)] if number == 0 and task.shows_start else []
         turns.append(("user", [*shown, turn.request]))
-        session, steps, parts = Session(pipeline, turns), [], []
+        session = Session(pipeline, turns)
+        steps: list[Step] = []
+        parts: list[str | Image.Image | None] = []
         while True:
             text = "".join(session.decode(DecodeSettings()))
             pictured = session.stopped == "picture" and len(steps) < max_pictures

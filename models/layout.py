@@ -26,10 +26,11 @@ Turn = tuple[str, Sequence[str | Image.Image | None]]
 class Slot:
     """Where one picture stands in the token sequence.
 
-    `asked` is the index of its `<BOV>`, or of its vision start where the user gave it: the tokens before it are the
+    `start` is where the last text segment before it begins. `asked` is the index of its `<BOV>`, or of its vision start where the user gave it: the tokens before it are the
     picture's semantic condition. `end` is one past its last token. `generated` tells who made it.
     """
 
+    start: int
     asked: int
     end: int
     generated: bool
@@ -67,7 +68,8 @@ class Tape:
 
     def add_picture(self, grid: Tensor, generated: bool) -> None:
         """Appends a picture of `grid` = (t, h, w) patches; a generated one's `<BOV>` must be on the tape already."""
-        slot_start = len(self.ids) - 1 if generated else len(self.ids)
+        asked = len(self.ids) - 1 if generated else len(self.ids)
+        start = self.unconditional(asked)
         if generated and self.ids[-1] != self.processor.id(BOV):
             raise ValueError("a generated picture must follow <BOV>")
         self.add_ids([self.processor.id(VISION_START)])
@@ -81,7 +83,8 @@ class Tape:
                 self._positions.append((self._next, self._next + row, self._next + column))
         self._next += max(rows, columns)
         self.add_ids([self.processor.id(VISION_END)])
-        self.slots.append(Slot(slot_start, len(self.ids), generated, tuple(int(side) for side in grid)))  # type: ignore[arg-type]
+        sides = tuple(int(side) for side in grid)
+        self.slots.append(Slot(start, asked, len(self.ids), generated, sides))  # type: ignore[arg-type]
 
     def open_turn(self, role: str) -> None:
         """Appends the header of a turn."""

@@ -82,7 +82,7 @@ def batch_states(
     pixels: Tensor | None,
     grids: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """A padded training batch through the MLLM at once.
+    """A padded training batch through the MLLM at once, on the model's device.
 
     Args:
         ids: [B, L], right-padded. positions: [3, B, L]. pixels, grids: of all pictures of the batch, in order.
@@ -91,13 +91,14 @@ def batch_states(
         The last layer's states [B, L, hidden] and all layers' states [B, L, layers, hidden]. Padding is not masked:
         it stands to the right, where causal attention never looks.
     """
+    ids, positions = ids.to(model.device), positions.to(model.device)
     order = torch.arange(ids.shape[1], device=ids.device).expand(1, *ids.shape)
     out = model.model(
         input_ids=ids,
         position_ids=torch.cat([order, positions]),
         attention_mask=torch.ones_like(ids),
-        pixel_values=pixels,
-        image_grid_thw=grids,
+        pixel_values=None if pixels is None else pixels.to(model.device),
+        image_grid_thw=None if grids is None else grids.to(model.device),
         output_hidden_states=True,
         use_cache=False,
     )

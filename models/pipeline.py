@@ -25,7 +25,7 @@ from duogen.models.dit import PREDICTIONS, CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.sampler import PaintSettings
-from duogen.models.vae import PatchCodec, latent_scale, to_latents, to_pixels
+from duogen.models.vae import PatchCodec, latent_scale, to_frames, to_latents, to_pixels
 
 MODES = ("causal", "full")
 
@@ -130,7 +130,7 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def encode_picture(self, image: Image.Image) -> Tensor:
         """The normalised latent [1, C, h, w] of a picture."""
-        return to_latents(self.vae, to_pixels([self.fitted(image)])).to(self.transformer.dtype)
+        return to_latents(self.vae, to_pixels(to_frames([self.fitted(image)]))).to(self.transformer.dtype)
 
     def decode_picture(self, latent: Tensor) -> Image.Image:
         """The picture of a normalised latent [1, C, h, w]."""

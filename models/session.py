@@ -200,10 +200,10 @@ class Session:
         for number in range(self._kept, len(self.latents)):
             latent = self.latents[number]
             sigma = torch.full((1,), CONDITION_SIGMA, device=latent.device)
-            asked = self.tape.slots[number].asked
-            mask = self._reading([self.tape.unconditional(asked)], [asked], asked)
+            slot = self.tape.slots[number]
+            mask = self._reading([slot.start], [slot.asked], slot.asked)
             frame = Frame(latent, number, sigma, True)
-            fresh = self.pipeline.painter([frame], self.condition(asked), mask, past=self._frames).kept
+            fresh = self.pipeline.painter([frame], self.condition(slot.asked), mask, past=self._frames).kept
             self._frames = _append(self._frames, fresh)
         self._kept = len(self.latents)
         return self._frames

@@ -91,7 +91,7 @@ def paint(
         branches = []
         for reach in [asked] if settings.guidance == 1 else [asked, tape.unconditional(asked)]:
             own = (tape.unconditional(asked), reach)
-            spans = [(tape.unconditional(s.asked), s.asked) if causal else own for s in tape.slots[: len(latents)]]
+            spans = [(s.start, s.asked) if causal else own for s in tape.slots[: len(latents)]]
             starts, ends = torch.tensor([*spans, own], device=device)[frame].unbind(-1)
             read = pipeline.painter.reading(starts, ends, asked).transpose(0, 1)
             branches.append(pipeline.painter(frames, context, read[None], seen).velocity[-1])

@@ -8,6 +8,7 @@ model it is sharper than a convolutional autoencoder of the same training time; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,14 @@ class PatchCodec(ModelMixin, ConfigMixin):
         return DecoderOutput(sample=patches.flatten(5, 6).flatten(3, 4))
 
 
-def to_pixels(images: list[Image.Image]) -> Tensor:
-    """Pictures of one size as pixels in -1..1, [B, 3, 1, H, W]."""
-    stacked = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).unsqueeze(2) / 127.5 - 1
+def to_pixels(frames: Tensor) -> Tensor:
+    """Frames of bytes [B, 3, H, W] as pixels in -1..1, [B, 3, 1, H, W]."""
+    return frames.float().unsqueeze(2) / 127.5 - 1
+
+
+def to_frames(images: Sequence[Image.Image]) -> Tensor:
+    """Pictures of one size as frames of bytes, [B, 3, H, W]."""
+    return torch.from_numpy(np.stack([np.array(image.convert("RGB")) for image in images])).permute(0, 3, 1, 2)
 
 
 def latent_scale(vae: Any) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,8 @@ def train(
         typer.Option(help="Run this part alone (tokenizer, codec, pretrain, stage1, stage2, assemble); repeatable."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after so long; the next call goes on.")] = None,
+    device: Annotated[str, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw training data; useful with a GPU.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Make a model: tokenizer, codec, pretraining, stage 1, stage 2.
@@ -39,7 +41,7 @@ def train(
     chosen = load_recipe(recipe)
     if start is not None:
         chosen.start = start
-    run = Run(chosen, output or Path("runs") / Path(recipe).stem, quiet)
+    run = Run(chosen, output or Path("runs") / Path(recipe).stem, quiet, device, workers)
     began = time.monotonic()
     for part in only or PARTS:
         left = None if minutes is None else minutes * 60 - (time.monotonic() - began)

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.processor import DuoGenProcessor
-from duogen.models.vae import PatchCodec, to_pixels
+from duogen.models.vae import PatchCodec, to_frames, to_pixels
 
 
 def fit_codec(images: list[Image.Image], patch_size: int = 16, z_dim: int = 64, whitening: float = 0.5) -> PatchCodec:
@@ -19,7 +19,7 @@ def fit_codec(images: list[Image.Image], patch_size: int = 16, z_dim: int = 64, 
             Between the two, fine detail gets a voice without outshouting shape and colour.
     """
     p = patch_size
-    x = to_pixels(images)[:, :, 0]
+    x = to_pixels(to_frames(images))[:, :, 0]
     patches = x.unfold(2, p, p).unfold(3, p, p).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)
     mean, basis, std = principal_components(patches, z_dim)
     divisor = std**whitening

@@ -7,21 +7,24 @@ are drawn in groups of several batches and sorted by length within the group, to
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from duogen.models.layout import Tape, Turn, lay_out
+from duogen.models.layout import Slot, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
+from duogen.models.vae import to_frames
 from duogen.training.world.arrange import Arrange
 from duogen.training.world.build import Build
 from duogen.training.world.render import render
-from duogen.training.world.scene import Scene
 from duogen.training.world.task import Task
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
@@ -98,15 +101,19 @@ def draw_lesson(seed: int, index: int) -> Task:
 
 @dataclass
 class Batch:
-    """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L], pictures in order."""
+    """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L].
+
+    `slots` are each dialogue's pictures. All pictures in order: `pixels` and `grids` as patches for the vision encoder,
+    `frames` [P, 3, height, width] as bytes.
+    """
 
     ids: Tensor
     positions: Tensor
     trained: Tensor
-    tapes: list[Tape]
+    slots: list[list[Slot]]
     pixels: Tensor | None
     grids: Tensor | None
-    scenes: list[list[Scene]]
+    frames: Tensor | None
 
 
 class View(NamedTuple):
@@ -118,7 +125,8 @@ class View(NamedTuple):
 
 def collate(tasks: list[Task], processor: DuoGenProcessor, view: View) -> Batch:
     """Tasks laid out and padded to the longest."""
-    laid = [lay_out(view.turns(task), processor) for task in tasks]
+    dialogues = [view.turns(task) for task in tasks]
+    laid = [lay_out(turns, processor) for turns in dialogues]
     tapes = [tape for tape, _ in laid]
     length = max(len(tape.ids) for tape in tapes)
     ids = torch.zeros(len(tapes), length, dtype=torch.long)
@@ -130,20 +138,22 @@ def collate(tasks: list[Task], processor: DuoGenProcessor, view: View) -> Batch:
         positions[:, row, :size] = tape.positions()
         trained[row, :size] = torch.tensor(tape.trained)
     pixels = [patches for _, patches in laid if patches is not None]
+    parts = (part for turns in dialogues for _, own in turns for part in own)
+    images = [part for part in parts if isinstance(part, Image.Image)]
     grids = [slot.grid for tape in tapes for slot in tape.slots]
     return Batch(
         ids,
         positions,
         trained,
-        tapes,
+        [tape.slots for tape in tapes],
         torch.cat(pixels) if pixels else None,
         torch.tensor(grids) if grids else None,
-        [task.pictures for task in tasks],
+        to_frames(images) if images else None,
     )
 
 
-class WorldBatches:
-    """`batch(step)`: the dialogues of one training step.
+class WorldBatches(Dataset[list[Batch]]):
+    """`batch(step)`: the dialogues of one training step; `stream` gives one after the other.
 
     Args:
         wanted: leaves out tasks that a stage can't use.
@@ -180,6 +190,17 @@ class WorldBatches:
 
     def batch(self, step: int) -> Batch:
         return collate(self._group(step // GROUP)[step % GROUP], self.processor, self.view)
+
+    def __getitem__(self, group: int) -> list[Batch]:
+        return [self.batch(group * GROUP + index) for index in range(GROUP)]
+
+    def stream(self, step: int, workers: int = 0) -> Iterator[Batch]:
+        """The batches from a step on, without end; `workers` processes draw them ahead of time."""
+        if not workers:
+            yield from map(self.batch, count(step))
+        groups = range(step // GROUP, sys.maxsize)
+        for number, batches in enumerate(DataLoader(self, batch_size=None, sampler=groups, num_workers=workers)):
+            yield from batches[step % GROUP if number == 0 else 0 :]
 
 
 def picture_count(task: Task) -> int:

@@ -26,6 +26,7 @@ from duogen.training.config import OptimConfig
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
+"""(step, generator) -> its loss and what else to log; called for every step in order."""
 
 
 def schedule(config: OptimConfig, step: int) -> float:
@@ -128,8 +129,8 @@ class Trainer:
         for optimiser, rates in zip(self.optimisers, self._rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * share
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        loss, extra = loss_of(self.step, generator)
+        device = next(self.module.parameters()).device
+        loss, extra = loss_of(self.step, torch.Generator(device).manual_seed(self.seed * 1_000_003 + self.step))
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip_norm)
         for optimiser in self.optimisers:

@@ -47,12 +47,18 @@ PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 class Run:
     """One model in the making.
 
+    Args:
+        device: where the stages train. A run goes on exactly on the kind of device that it began on.
+        workers: processes that draw the world ahead of time; on a GPU, one process alone can't keep up.
+
     Raises:
         InputError: the folder holds a run of another recipe, or the recipe starts from what is no model.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, quiet: bool = False) -> None:
-        self.recipe, self.folder, self.quiet = recipe, folder, quiet
+    def __init__(
+        self, recipe: Recipe, folder: Path, quiet: bool = False, device: str = "cpu", workers: int = 0
+    ) -> None:
+        self.recipe, self.folder, self.quiet, self.device, self.workers = recipe, folder, quiet, device, workers
         if recipe.start and not (recipe.start / "model_index.json").is_file():
             raise InputError(f"{recipe.start}: not a DuoGen model folder (no model_index.json in it)")
         path = folder / "recipe.json"
@@ -123,7 +129,10 @@ class Run:
     ) -> bool:  # fmt: skip
         # Each part draws dialogues of its own.
         seed = self.recipe.seed + 10 * PARTS.index(name)
-        done = train_stage1(model, self.processor(), config, self.folder / name, seed, max_seconds, self.quiet, view)
+        done = train_stage1(
+            model.to(self.device), self.processor(), config, self.folder / name, seed, max_seconds, self.quiet, view,
+            self.workers,
+        )  # fmt: skip
         if done:
             model.save_pretrained(target)
         return done
@@ -132,10 +141,10 @@ class Run:
         target = self.folder / "aligned"
         if target.exists():
             return True
-        aligned, mllm = self._aligned(), self.mllm().requires_grad_(False).eval()
+        aligned, mllm = self._aligned().to(self.device), self.mllm().requires_grad_(False).eval().to(self.device)
         done = train_stage2(
-            aligned, mllm, self.processor(), self.vae(), self.recipe.stage2, self.recipe.dit,
-            self.folder / "stage2", self.recipe.seed, max_seconds, self.quiet,
+            aligned, mllm, self.processor(), self.vae().to(self.device), self.recipe.stage2, self.recipe.dit,
+            self.folder / "stage2", self.recipe.seed, max_seconds, self.quiet, self.workers,
         )  # fmt: skip
         if done:
             aligned.connector.save_pretrained(target / "connector")

@@ -24,15 +24,8 @@ def next_token_loss(
     model: Qwen2_5_VLForConditionalGeneration, batch: Batch, bov: int
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy over the trained tokens, and how often the most likely token is right (all, and `<BOV>` alone)."""
-    device = model.device
-    states, _ = batch_states(
-        model,
-        batch.ids.to(device),
-        batch.positions.to(device),
-        None if batch.pixels is None else batch.pixels.to(device),
-        None if batch.grids is None else batch.grids.to(device),
-    )
-    targets, wanted = batch.ids[:, 1:].to(device), batch.trained[:, 1:].to(device)
+    states, _ = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
+    targets, wanted = batch.ids[:, 1:].to(states.device), batch.trained[:, 1:].to(states.device)
     logits = model.lm_head(states[:, :-1][wanted])
     targets = targets[wanted]
     right = logits.argmax(-1) == targets
@@ -52,16 +45,18 @@ def train_stage1(
     max_seconds: float | None = None,
     quiet: bool = False,
     view: View = WHOLE,
+    workers: int = 0,
 ) -> bool:
-    """Trains (or goes on training) the MLLM in place; returns whether all steps are done."""
+    """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
     model.requires_grad_(True).train()
     trainer = Trainer(model, config, folder, seed)
     lessons = config.lesson_steps if isinstance(config, PretrainConfig) else 0
-    batches = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=lessons)
+    world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=lessons)
+    batches = world.stream(trainer.step, workers)
     bov = processor.id(BOV)
 
-    def loss_of(step: int, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return next_token_loss(model, batches.batch(step), bov)
+    def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        return next_token_loss(model, next(batches), bov)
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if trainer.ema is not None and done:

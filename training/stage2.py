@@ -28,7 +28,6 @@ from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
 from duogen.training.data import WHOLE, Batch, View, WorldBatches, picture_count, text_length
 from duogen.training.loop import Trainer
-from duogen.training.world.render import render
 from duogen.training.world.task import Task
 
 
@@ -49,7 +48,7 @@ class Aligned(nn.Module):
 
 
 class Targets:
-    """The pictures of a batch as latents, with all that is drawn at random for a step.
+    """The pictures of a batch as latents, with all that is drawn at random for a step, on the generator's device.
 
     Attributes (B dialogues of at most K pictures, each [C, h, w]):
         clean, noise: [B, K, C, h, w]. sigma: [B, K] noise level of the noisy copies.
@@ -59,27 +58,28 @@ class Targets:
     """
 
     def __init__(self, batch: Batch, vae: PatchCodec, config: Stage2Config, generator: torch.Generator) -> None:
-        rows, most = len(batch.scenes), max(len(scenes) for scenes in batch.scenes)
-        images = [render(scene) for scenes in batch.scenes for scene in scenes]
-        latents = to_latents(vae, to_pixels(images))
+        assert batch.frames is not None
+        rows, most = len(batch.slots), max(len(slots) for slots in batch.slots)
+        # generated, start, reach of every picture; where a dialogue has no more pictures, its first token is read.
+        places = torch.tensor([
+            [(int(slot.generated), slot.start, slot.asked) for slot in slots] + [(0, 1, 1)] * (most - len(slots))
+            for slots in batch.slots
+        ])  # fmt: skip
+        there = torch.tensor([[index < len(slots) for index in range(most)] for slots in batch.slots])
+        device = generator.device
+        latents = to_latents(vae, to_pixels(batch.frames.to(device)))
         self.clean = latents.new_zeros(rows, most, *latents.shape[1:])
-        self.counted = torch.zeros(rows, most, dtype=torch.bool)
-        self.start, self.reach, self.noisy_reach = (torch.ones(rows, most, dtype=torch.long) for _ in range(3))
-        dropped = torch.rand(rows, most, generator=generator) < config.drop_last_text
-        used = 0
-        for row, tape in enumerate(batch.tapes):
-            count = len(tape.slots)
-            self.clean[row, :count] = latents[used : used + count]
-            used += count
-            for index, slot in enumerate(tape.slots):
-                self.counted[row, index] = slot.generated
-                self.start[row, index] = start = tape.unconditional(slot.asked)
-                self.reach[row, index] = slot.asked
-                self.noisy_reach[row, index] = start if dropped[row, index] else slot.asked
-        self.noise = torch.randn(self.clean.shape, generator=generator)
-        self.sigma = torch.sigmoid(torch.randn(rows, most, generator=generator) + config.time_shift)
-        share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator)
-        self.shown = self.clean + share * (torch.randn(self.clean.shape, generator=generator) - self.clean)
+        self.clean[there.to(device)] = latents
+        generated, self.start, self.reach = places.to(device).unbind(-1)
+        self.counted = generated.bool()
+        dropped = torch.rand(rows, most, generator=generator, device=device) < config.drop_last_text
+        self.noisy_reach = torch.where(dropped, self.start, self.reach)
+        self.noise = torch.randn(self.clean.shape, generator=generator, device=device)
+        self.sigma = torch.sigmoid(torch.randn(rows, most, generator=generator, device=device) + config.time_shift)
+        share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator, device=device)
+        self.shown = self.clean + share * (
+            torch.randn(self.clean.shape, generator=generator, device=device) - self.clean
+        )
 
     def noisy(self) -> Tensor:
         level = self.sigma[..., None, None, None]
@@ -93,8 +93,9 @@ def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor,
         self-attention [1, 1, N, N] and cross-attention [B, heads or 1, N, length], both boolean.
     """
     most, tokens = targets.reach.shape[1], dit.tokens_of(targets.clean)
-    frame = torch.cat([torch.arange(most - 1), torch.arange(most)])
-    noisy = torch.arange(2 * most - 1) >= most - 1
+    device = targets.reach.device
+    frame = torch.cat([torch.arange(most - 1, device=device), torch.arange(most, device=device)])
+    noisy = torch.arange(2 * most - 1, device=device) >= most - 1
     earlier = ~noisy[None, :] & (frame[None, :] < frame[:, None])
     same = (noisy[None, :] == noisy[:, None]) & (frame[None, :] == frame[:, None])
     seen = (earlier | same).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
@@ -105,8 +106,8 @@ def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor,
 
 def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Squared velocity error of every noisy copy, [B, K], and the mean over the counted ones."""
-    rows, most = targets.sigma.shape
-    near_zero = torch.full((rows,), CONDITION_SIGMA)
+    most = targets.sigma.shape[1]
+    near_zero = torch.full_like(targets.sigma[:, 0], CONDITION_SIGMA)
     noisy = targets.noisy()
     frames = [Frame(targets.shown[:, k], k, near_zero, True) for k in range(most - 1)]
     frames += [Frame(noisy[:, k], k, targets.sigma[:, k], False) for k in range(most)]
@@ -119,15 +120,14 @@ def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tens
 
 def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """As `causal_loss`, for one random target a dialogue; the other entries of the errors are zero."""
-    rows, most = targets.sigma.shape
     picked = torch.multinomial(targets.counted.float(), 1, generator=generator)[:, 0]
     noisy = targets.noisy()
     context = dit.context(vectors)
-    error, total = torch.zeros(rows, most), []
+    error, total = torch.zeros_like(targets.sigma), []
     # The target's place in time differs from dialogue to dialogue: those with the same place go together.
     for place in picked.unique().tolist():
         group = (picked == place).nonzero()[:, 0]
-        near_zero = torch.full((len(group),), CONDITION_SIGMA)
+        near_zero = torch.full_like(targets.sigma[group, place], CONDITION_SIGMA)
         frames = [Frame(targets.shown[group, k], k, near_zero, True) for k in range(place)]
         frames.append(Frame(noisy[group, place], place, targets.sigma[group, place], False))
         read = dit.reading(targets.start[group, place], targets.noisy_reach[group, place], vectors.shape[1])
@@ -151,18 +151,20 @@ def train_stage2(
     seed: int,
     max_seconds: float | None = None,
     quiet: bool = False,
+    workers: int = 0,
 ) -> bool:
-    """Trains (or goes on training) connector and DiT in place; returns whether all steps are done.
+    """Trains (or goes on training) connector and DiT in place, on their device; returns whether all steps are done.
 
     When they are, `aligned` holds the moving average of the weights.
     """
     trainer = Trainer(aligned.thaw(), config, folder, seed)
     view = View(WHOLE.turns, lambda task: 1000 * picture_count(task) + text_length(task))
-    batches = WorldBatches(seed + 1, config.batch_size, processor, view, _has_target)
+    world = WorldBatches(seed + 1, config.batch_size, processor, view, _has_target)
+    batches = world.stream(trainer.step, workers)
     dit = CosmosDiT(aligned.transformer, form.prediction, form.segment_heads)
 
-    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        batch = batches.batch(step)
+    def loss_of(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        batch = next(batches)
         targets = Targets(batch, vae, config, generator)
         vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
         if form.mode == "causal":
@@ -194,8 +196,8 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
     keep: list[bool] = []
     used: list[Tensor] = []
     start = 0
-    for tape in batch.tapes:
-        for slot in tape.slots:
+    for slots in batch.slots:
+        for slot in slots:
             size = patch_counts[len(keep)]
             inside = slot.end <= length
             keep.append(inside)
@@ -204,8 +206,8 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
             start += size
     ids = batch.ids[:, :length].clone()
     # A row's picture that is cut in the middle lies behind everything that the row's own targets read.
-    for row, tape in enumerate(batch.tapes):
-        for slot in tape.slots:
+    for row, slots in enumerate(batch.slots):
+        for slot in slots:
             if slot.asked < length < slot.end:
                 ids[row, slot.asked :] = 0
     grids = batch.grids[torch.tensor(keep)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from duogen.models.vae import PatchCodec, to_pixels
+from duogen.models.vae import PatchCodec, to_frames, to_pixels
 from duogen.training.codec import fit_codec
 from duogen.training.data import draw_task
 from duogen.training.world.render import render
@@ -19,7 +19,7 @@ def codec() -> PatchCodec:
 
 def test_unseen_pictures_come_back_sharp(codec: PatchCodec) -> None:
     tasks = [draw_task(2, i, "held-out") for i in range(40)]
-    pixels = to_pixels([render(task.pictures[-1]) for task in tasks if task.pictures])
+    pixels = to_pixels(to_frames([render(task.pictures[-1]) for task in tasks if task.pictures]))
     back = codec.decode(codec.encode(pixels).latent_dist.mode()).sample
     error = ((pixels - back) / 2).square().mean()
     assert -10 * error.log10() > 30, "peak signal-to-noise ratio in decibels"
@@ -36,7 +36,7 @@ def test_frames_and_sizes_stand_alone(codec: PatchCodec) -> None:
 
 
 def test_normalised_latents_have_unit_mean_square(codec: PatchCodec) -> None:
-    pixels = to_pixels([render(draw_task(1, i).pictures[-1]) for i in range(60) if draw_task(1, i).pictures])
+    pixels = to_pixels(to_frames([render(draw_task(1, i).pictures[-1]) for i in range(60) if draw_task(1, i).pictures]))
     latents = codec.encode(pixels).latent_dist.mode()
     scaled = latents / torch.tensor(codec.config.latents_std).view(1, -1, 1, 1, 1)
     assert 0.9 < float(scaled.square().mean()) < 1.1

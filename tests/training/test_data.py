@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from PIL import Image
 
+from duogen.models.layout import lay_out
 from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.vae import to_frames
 from duogen.training.data import (
     GROUP,
     SPOKEN,
@@ -16,6 +19,7 @@ from duogen.training.data import (
     spoken_turns_of_task,
     turns_of_task,
 )
+from duogen.training.world.render import render
 
 
 def test_a_step_always_sees_the_same_dialogues(tiny: DuoGenPipeline) -> None:
@@ -30,7 +34,8 @@ def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> Non
     used = padded = 0
     for step in range(GROUP):
         batch = batches.batch(step)
-        used += sum(len(tape.ids) for tape in batch.tapes)
+        # Behind the last trained token, the end mark, stands one line break.
+        used += sum(int(row.nonzero()[-1]) + 2 for row in batch.trained)
         padded += batch.ids.numel()
     assert used / padded > 0.8
 
@@ -38,14 +43,25 @@ def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> Non
 def test_a_batch_holds_what_its_dialogues_hold(tiny: DuoGenPipeline) -> None:
     tasks = [draw_task(1, index) for index in range(4)]
     batch = collate(tasks, tiny.processor, WHOLE)
-    for row, tape in enumerate(batch.tapes):
+    for row, task in enumerate(tasks):
+        tape, _ = lay_out(turns_of_task(task), tiny.processor)
         size = len(tape.ids)
         assert batch.ids[row, :size].tolist() == tape.ids
         assert torch.equal(batch.positions[:, row, :size], tape.positions())
         assert batch.trained[row, :size].tolist() == tape.trained
-        assert not batch.trained[row, size:].any()
-    assert batch.grids is not None
-    assert len(batch.grids) == sum(len(task.pictures) for task in tasks)
+        assert not batch.trained[row, size:].any() and batch.slots[row] == tape.slots
+    scenes = [scene for task in tasks for scene in task.pictures]
+    assert batch.grids is not None and batch.frames is not None
+    assert len(batch.grids) == len(batch.frames) == len(scenes)
+    assert torch.equal(batch.frames, to_frames([render(scene) for scene in scenes]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_begins_at_any_step(tiny: DuoGenPipeline, workers: int) -> None:
+    batches = WorldBatches(1, 2, tiny.processor, WHOLE)
+    stream = batches.stream(GROUP - 2, workers)
+    for step in range(GROUP - 2, GROUP + 2):
+        assert torch.equal(next(stream).ids, batches.batch(step).ids)
 
 
 def test_both_ways_to_show_a_task_have_the_same_answer() -> None:
@@ -86,5 +102,5 @@ def test_lessons_come_first_and_in_equal_shares(tiny: DuoGenPipeline) -> None:
     kinds = [draw_lesson(1, index).kind for index in range(10)]
     assert kinds == ["set out", "list"] * 5
     batches = WorldBatches(1, 4, tiny.processor, SPOKEN, lesson_steps=GROUP)
-    assert all(len(tape.slots) in (0, 1) for step in range(GROUP) for tape in batches.batch(step).tapes)
-    assert sum(len(tape.slots) for tape in batches.batch(0).tapes) == 2
+    assert all(len(slots) in (0, 1) for step in range(GROUP) for slots in batches.batch(step).slots)
+    assert sum(len(slots) for slots in batches.batch(0).slots) == 2

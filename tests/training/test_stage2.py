@@ -59,11 +59,11 @@ def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -
 def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> None:
     """Cutting the sequence behind the last `<BOV>` saves work and changes no state that is read."""
     batch = collate(tasks_with_pictures(4), tiny.processor, WHOLE)
-    length = max(tape.slots[-1].asked for tape in batch.tapes)
+    length = max(slots[-1].asked for slots in batch.slots)
     _, whole = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
     cut = frozen_states(tiny.mllm, batch, length)
-    for row, tape in enumerate(batch.tapes):
-        asked = tape.slots[-1].asked
+    for row, slots in enumerate(batch.slots):
+        asked = slots[-1].asked
         assert torch.allclose(cut[row, :asked], whole[row, :asked], atol=1e-4)
 
 

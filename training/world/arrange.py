@@ -254,7 +254,8 @@ class Arrange(Family):
         return Task("arrange", "edit", start, True, [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
-        may, ways = _rule(split, forced=False), []
+        may = _rule(split, forced=False)
+        ways: list[tuple[Place, Place, Place]] = []
         while not ways:
             start = self.shelf(rng, split, rng.randint(2, 5))
             ways = [
