@@ -26,8 +26,9 @@ Turn = tuple[str, Sequence[str | Image.Image | None]]
 class Slot:
     """Where one picture stands in the token sequence.
 
-    `start` is where the last text segment before it begins. `asked` is the index of its `<BOV>`, or of its vision start where the user gave it: the tokens before it are the
-    picture's semantic condition. `end` is one past its last token. `generated` tells who made it.
+    `start` is where the last text segment before it begins. `asked` is the index of its `<BOV>`, or of its vision start
+    where the user gave it: the tokens before it are the picture's semantic condition. `end` is one past its last token.
+    `generated` tells who made it.
     """
 
     start: int
