@@ -255,16 +255,18 @@ class Arrange(Family):
 
     def _swap(self, rng: random.Random, split: str) -> Task:
         may = _rule(split, forced=False)
-        ways: list[tuple[Place, Place, Place]] = []
+        ways: dict[tuple[Place, Place], Place] = {}
         while not ways:
             start = self.shelf(rng, split, rng.randint(2, 5))
-            ways = [
-                (first, second, spare)
-                for first, one in start.things.items() for second, two in start.things.items() for spare in start.free
+            # The spare place is always the first free one in reading order, so that it can be learned.
+            ways = {
+                (first, second): spare
+                for first, one in start.things.items() for second, two in start.things.items()
+                for spare in reversed(start.free)
                 if first != second and may(one, spare) and may(two, first) and may(one, second)
                 and (split == "train" or is_held_out(one, first))
-            ]  # fmt: skip
-        first, second, spare = rng.choice(ways)
+            }  # fmt: skip
+        (first, second), spare = rng.choice(list(ways.items()))
         one, two = start.things[first], start.things[second]
         voice = rng.random()
         scene, steps, scenes = start, [], []

@@ -191,7 +191,8 @@ class Build(Family):
             steps.append(GRAMMAR.say(act, voice))
         # A held-out task names all of its colours, so that it really asks for what is held out.
         named = held or rng.random() < 0.7
-        wishes = plan.wishes[:named] + [wish for wish in plan.wishes[1:] if held or rng.random() < 0.75]
+        rng.shuffle(rest := plan.wishes[1:])
+        wishes = plan.wishes[:named] + [wish for wish in rest if held or rng.random() < 0.75]
         size = plan.size if rng.random() < 0.5 else ""
         if rng.random() < 0.12:
             return self._needs(rng, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
@@ -280,10 +281,7 @@ class Build(Family):
             wishes.append(("two windows", lambda scene: any(t.kind == "window" for t in scene.things.values())))
         wishes.append((a(f"{accent} door"), _part("door", accent)))
         self._crown(rng, acts, wishes, width, ("roof",))
-        rng.shuffle(rest := wishes[1:])
-        return _Plan(
-            acts, [wishes[0], *rest], {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height]
-        )
+        return _Plan(acts, wishes, {(4, 2): "small", (4, 3): "narrow", (6, 2): "wide", (6, 3): "big"}[width, height])
 
     def _castle(self, rng: random.Random, main: str, accent: str) -> _Plan:
         height, wall, flag = rng.randint(3, 4), rng.randint(1, 2), rng.choice(COLOURS)

@@ -70,14 +70,15 @@ class Grammar:
     def say(self, act: Action, voice: float) -> str:
         """One wording of `act`. A voice words the same verb in the same way, as one person would within one answer."""
         rng = random.Random(f"{voice}/{act.verb}")
-        return self.fill(rng.choice(self.templates[act.verb]), rng, **dict(act.values))
+        return self.fill(rng.choice(self.templates[act.verb]), None, **dict(act.values))
 
-    def fill(self, sentence: str, rng: random.Random, **values: object) -> str:
-        """`sentence` with its slots filled, each value in one of its wordings."""
+    def fill(self, sentence: str, rng: random.Random | None, **values: object) -> str:
+        """`sentence` with its slots filled, each value in one of its wordings; in the preferred one without `rng`."""
 
         def surface(match: re.Match[str]) -> str:
             slot, number = match.groups()
-            return rng.choice(list(self.words[slot][values[slot + number]]))
+            surfaces = self.words[slot][values[slot + number]]
+            return rng.choice(list(surfaces)) if rng else surfaces[0]
 
         text = _SLOT.sub(surface, sentence)
         return re.sub(r"\b([aA]) (?=[aeiouAEIOU])", r"\1n ", text)

@@ -103,6 +103,32 @@ def test_one_answer_words_one_verb_in_one_way() -> None:
     assert len({grammar.say(action("row", number=2, colour="red"), voice) for voice in range(20)}) == 3
 
 
+def test_requests_name_a_place_in_many_ways_and_answers_in_one() -> None:
+    tasks = [task for index in range(TASKS) if (task := draw_task(6, index, "train", "arrange")).kind == "set out"]
+    asked = " ".join(task.turns[0].request for task in tasks)
+    answered = " ".join(segment for task in tasks for segment in task.turns[0].segments)
+    assert "centre left" in asked and "middle left" in asked
+    assert "centre left" not in answered and "middle left" in answered
+
+
+def test_requests_name_properties_in_any_order() -> None:
+    castles = [task for index in range(TASKS) if (task := draw_task(7, index, "train", "build")).kind == "castle"]
+    both = [r for task in castles if "towers" in (r := task.turns[0].request) and "flags" in r]
+    first = [request.index("towers") < request.index("flags") for request in both]
+    assert True in first and False in first
+
+
+def test_a_swap_always_takes_the_first_place_that_it_can() -> None:
+    arrange_tasks = (draw_task(9, index, "train", "arrange") for index in range(4 * TASKS))
+    swaps = [task for task in arrange_tasks if task.kind == "swap"]
+    assert len(swaps) > 5
+    for task in swaps:
+        moved = task.turns[0].pictures[0]
+        (spare,) = moved.things.keys() - task.start.things.keys()
+        thing = moved.things[spare]
+        assert spare == next(place for place in task.start.free if not arrange.is_held_out(thing, place))
+
+
 def test_tasks_depend_on_seed_and_index_alone() -> None:
     one, two = draw_task(5, 7), draw_task(5, 7)
     assert (one.pictures, one.turns[0].request) == (two.pictures, two.turns[0].request)
