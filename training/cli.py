@@ -32,6 +32,7 @@ def train(
 
     Stopped at any time, it goes on from its last checkpoint.
     """
+    from duogen.loading import usable
     from duogen.training.config import load_recipe
     from duogen.training.recipe import PARTS, Run
 
@@ -41,7 +42,7 @@ def train(
     chosen = load_recipe(recipe)
     if start is not None:
         chosen.start = start
-    run = Run(chosen, output or Path("runs") / Path(recipe).stem, quiet, device, workers)
+    run = Run(chosen, output or Path("runs") / Path(recipe).stem, quiet, usable(device), workers)
     began = time.monotonic()
     for part in only or PARTS:
         left = None if minutes is None else minutes * 60 - (time.monotonic() - began)

@@ -98,7 +98,11 @@ class Stage2Config(OptimConfig):
 
     drop_last_text: float = Field(0.1, ge=0, le=1, description="share of targets that train guidance's negative branch")
     frame_noise: float = Field(0.1, ge=0, lt=1, description="largest share of noise on condition frames")
+    new_weight: float = Field(
+        1.0, ge=1, description="weight in the loss of what differs from the picture before, against what stays"
+    )
     time_shift: float = Field(0.0, description="mean of the logit-normal distribution that times are drawn from")
+    time_spread: float = Field(1.0, gt=0, description="its standard deviation")
 
 
 class SamplerConfig(_Section):

@@ -214,29 +214,19 @@ def text_length(task: Task, pictures: int | None = None) -> int:
 
 
 WHOLE = View(turns_of_task, text_length)
-SPOKEN = View(spoken_turns_of_task, text_length)
+SPOKEN = View(spoken_turns_of_task, lambda task: text_length(task, 0))
+GLIMPSED = View(glimpsed_turns_of_task, lambda task: text_length(task, int(task.shows_start)))
 
 
 def mixed_view(spoken: float, whole: float) -> View:
-    """Every task in one of three forms: `SPOKEN` and `WHOLE` in these shares, `glimpsed_turns_of_task` for the rest.
+    """Every task in one of three forms: `SPOKEN` and `WHOLE` in these shares, `GLIMPSED` for the rest.
 
     A dialogue with all its pictures costs several times one without, and teaches hardly more about what to write; but
     what has been learned on told scenes is soon forgotten where it isn't practised (docs/LOG.md).
     """
 
-    def form(task: Task) -> float:
-        return random.Random("/".join([task.turns[0].request, *task.turns[0].segments])).random()
+    def view_of(task: Task) -> View:
+        drawn = random.Random("/".join([task.turns[0].request, *task.turns[0].segments])).random()
+        return SPOKEN if drawn < spoken else WHOLE if drawn < spoken + whole else GLIMPSED
 
-    def turns(task: Task) -> list[Turn]:
-        drawn = form(task)
-        if drawn < spoken:
-            return spoken_turns_of_task(task)
-        return turns_of_task(task) if drawn < spoken + whole else glimpsed_turns_of_task(task)
-
-    def size(task: Task) -> int:
-        drawn = form(task)
-        if drawn < spoken:
-            return text_length(task, 0)
-        return text_length(task, None if drawn < spoken + whole else int(task.shows_start))
-
-    return View(turns, size)
+    return View(lambda task: view_of(task).turns(task), lambda task: view_of(task).size(task))

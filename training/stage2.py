@@ -30,6 +30,9 @@ from duogen.training.data import WHOLE, Batch, View, WorldBatches, picture_count
 from duogen.training.loop import Trainer
 from duogen.training.world.task import Task
 
+DECIDED = 0.9
+"""Below this noise level a picture of the world can be told from its noisy latent (docs/LOG.md)."""
+
 
 class Aligned(nn.Module):
     """What stage 2 moves: connector and DiT."""
@@ -55,6 +58,7 @@ class Targets:
         shown: [B, K, C, h, w], the clean copies with a little noise. counted: [B, K], which noisy copies are targets.
         start: [B, K], where the last text segment before a picture begins.
         reach: [B, K], how many tokens a clean copy reads. noisy_reach: the same for the noisy copy, after dropout.
+        weight: [B, K, h, w], what each latent counts in the loss.
     """
 
     def __init__(self, batch: Batch, vae: PatchCodec, config: Stage2Config, generator: torch.Generator) -> None:
@@ -72,10 +76,12 @@ class Targets:
         self.clean[there.to(device)] = latents
         generated, self.start, self.reach = places.to(device).unbind(-1)
         self.counted = generated.bool()
+        self.weight = news(self.clean, config.new_weight)
         dropped = torch.rand(rows, most, generator=generator, device=device) < config.drop_last_text
         self.noisy_reach = torch.where(dropped, self.start, self.reach)
         self.noise = torch.randn(self.clean.shape, generator=generator, device=device)
-        self.sigma = torch.sigmoid(torch.randn(rows, most, generator=generator, device=device) + config.time_shift)
+        times = torch.randn(rows, most, generator=generator, device=device)
+        self.sigma = torch.sigmoid(config.time_spread * times + config.time_shift)
         share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator, device=device)
         self.shown = self.clean + share * (
             torch.randn(self.clean.shape, generator=generator, device=device) - self.clean
@@ -84,6 +90,24 @@ class Targets:
     def noisy(self) -> Tensor:
         level = self.sigma[..., None, None, None]
         return (1 - level) * self.clean + level * self.noise
+
+
+def news(clean: Tensor, weight: float) -> Tensor:
+    """1 where a picture repeats the one before, `weight` where it doesn't; all of a first picture is new.
+
+    Most of an edited picture is as it was. By area alone, copying would be nearly all that the loss speaks of (regions of
+    edits are weighted for the same reason in UniWorld-V1, arXiv 2506.03147).
+
+    Args:
+        clean: [B, K, C, h, w].
+    """
+    same = torch.zeros_like(clean[:, :, 0], dtype=torch.bool)
+    same[:, 1:] = (clean[:, 1:] - clean[:, :-1]).abs().amax(2) < 1e-3
+    return torch.where(same, 1.0, weight)
+
+
+def weighted(squared: Tensor, weight: Tensor) -> Tensor:
+    return (squared * weight).sum() / weight.sum()
 
 
 def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +129,7 @@ def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor,
 
 
 def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared velocity error of every noisy copy, [B, K], and the mean over the counted ones."""
+    """Squared velocity error of every noisy copy, [B, K], and the weighted mean over the counted ones."""
     most = targets.sigma.shape[1]
     near_zero = torch.full_like(targets.sigma[:, 0], CONDITION_SIGMA)
     noisy = targets.noisy()
@@ -114,8 +138,9 @@ def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tens
     seen, read = causal_masks(dit, targets, vectors.shape[1])
     out = dit(frames, dit.context(vectors), cross_mask=read, self_mask=seen)
     velocity = torch.stack(out.velocity[most - 1 :], dim=1)
-    error = (velocity - (targets.noise - targets.clean)).square().mean((2, 3, 4))
-    return error, error[targets.counted].mean()
+    squared = (velocity - (targets.noise - targets.clean)).square().mean(2)
+    loss = weighted(squared[targets.counted], targets.weight[targets.counted])
+    return squared.detach().mean((2, 3)), loss
 
 
 def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -123,7 +148,8 @@ def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torc
     picked = torch.multinomial(targets.counted.float(), 1, generator=generator)[:, 0]
     noisy = targets.noisy()
     context = dit.context(vectors)
-    error, total = torch.zeros_like(targets.sigma), []
+    error = torch.zeros_like(targets.sigma)
+    losses, weights = [], []
     # The target's place in time differs from dialogue to dialogue: those with the same place go together.
     for place in picked.unique().tolist():
         group = (picked == place).nonzero()[:, 0]
@@ -134,10 +160,11 @@ def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torc
         kept = [(key[group], value[group]) for key, value in context]
         out = dit(frames, kept, cross_mask=read.unsqueeze(2))
         wanted = (targets.noise - targets.clean)[group, place]
-        squared = (out.velocity[-1] - wanted).square().mean((1, 2, 3))
-        error[group, place] = squared.detach()
-        total.append(squared)
-    return error, torch.cat(total).mean()
+        squared = (out.velocity[-1] - wanted).square().mean(1)
+        error[group, place] = squared.detach().mean((1, 2))
+        losses.append(squared)
+        weights.append(targets.weight[group, place])
+    return error, weighted(torch.cat(losses), torch.cat(weights))
 
 
 def train_stage2(
@@ -218,8 +245,8 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
 
 
 def _by_level(error: Tensor, targets: Targets) -> dict[str, float]:
-    """The loss in the noisy and in the clean half of the times: the first decides what is painted, the second how."""
-    named = {"loss_high": targets.sigma > 0.75, "loss_low": targets.sigma <= 0.75}
+    """The mean error at high and at low noise: at the first it is decided what is painted, at the second how."""
+    named = {"loss_high": targets.sigma > DECIDED, "loss_low": targets.sigma <= DECIDED}
     chosen: Sequence[tuple[str, Tensor]] = [
         (n, error.detach()[m & targets.counted & (error > 0)]) for n, m in named.items()
     ]

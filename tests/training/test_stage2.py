@@ -9,7 +9,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
 from duogen.training.data import WHOLE, collate, draw_task
-from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states
+from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states, news, weighted
 
 
 def tasks_with_pictures(count: int) -> list:
@@ -65,6 +65,18 @@ def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> Non
     for row, slots in enumerate(batch.slots):
         asked = slots[-1].asked
         assert torch.allclose(cut[row, :asked], whole[row, :asked], atol=1e-4)
+
+
+def test_what_is_new_counts_more() -> None:
+    """One dialogue: a first picture, one with a single changed latent, and a copy of that."""
+    clean = torch.randn(1, 1, 4, 2, 2).repeat(1, 3, 1, 1, 1)
+    clean[0, 1:, 2, 0, 1] += 1
+    weight = news(clean, 8.0)
+    assert weight.tolist() == [[[[8, 8], [8, 8]], [[1, 8], [1, 1]], [[1, 1], [1, 1]]]]
+    squared = torch.zeros(1, 3, 2, 2)
+    squared[0, 1, 0, 1] = 1.0
+    assert torch.isclose(weighted(squared, weight), torch.tensor(8 / (32 + 11 + 4)))
+    assert torch.isclose(weighted(squared, news(clean, 1.0)), squared.mean())
 
 
 def test_the_log_tells_high_from_low_noise(debug_run: Path) -> None:
