@@ -28,13 +28,24 @@ def load(model: str | os.PathLike[str] | None = None, device: str | None = None)
     _hush()
     from duogen.models.pipeline import DuoGenPipeline
 
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {chosen!r} can't be used here ({str(error).splitlines()[0]})") from error
+    chosen = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline = DuoGenPipeline.from_pretrained(DEFAULT_MODEL if model is None else model)
     return Agent(pipeline.to(chosen))
+
+
+def usable(device: str) -> str:
+    """That device, when something can be put on it.
+
+    Raises:
+        InputError: nothing can.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} can't be used here ({str(error).splitlines()[0]})") from error
+    return device
 
 
 def _hush() -> None:
