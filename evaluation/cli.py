@@ -31,9 +31,10 @@ def world(
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
-    text_only: Annotated[
-        bool, typer.Option("--text-only", help="Show the MLLM true pictures, not painted ones: its writing alone.")
-    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(help="text: the MLLM alone, shown true pictures; pictures: the DiT alone, behind true text."),
+    ] = None,
     model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there, as JSON.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -43,7 +44,7 @@ def world(
     The table shows every score for each family and overall, what pictures that can't be right would score, and how well
     the parser reads true pictures.
     """
-    from duogen.evaluation.world import answer, answer_in_words, build_report, tasks_of
+    from duogen.evaluation.world import answer, answer_in_pictures, answer_in_words, build_report, tasks_of
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
     from duogen.training.data import FAMILIES
@@ -52,12 +53,19 @@ def world(
         raise InputError(f"{split}: no such split; there are train and held-out")
     if family is not None and family not in FAMILIES:
         raise InputError(f"{family}: no such family; there are {', '.join(FAMILIES)}")
+    if only not in (None, "text", "pictures"):
+        raise InputError(f"{only}: there is --only text and --only pictures")
     agent = load(model)
     tasks = tasks_of(split, family, limit, seed)
     settings = PaintSettings(steps=steps, guidance=guidance, seed=seed)
     answers, began = [], time.monotonic()
     for number, task in enumerate(tasks, 1):
-        answers.append(answer_in_words(agent.pipeline, task) if text_only else answer(agent, task, settings))
+        if only == "text":
+            answers.append(answer_in_words(agent.pipeline, task))
+        elif only == "pictures":
+            answers.append(answer_in_pictures(agent.pipeline, task, settings))
+        else:
+            answers.append(answer(agent, task, settings))
         if sys.stderr.isatty() or number % 20 == 0:
             each = (time.monotonic() - began) / number
             end = "\r" if sys.stderr.isatty() else "\n"
@@ -66,7 +74,7 @@ def world(
     report = build_report(answers)
     report["settings"] = {
         **agent.pipeline.resolve(settings).model_dump(),
-        **{"split": split, "requests": limit, "seed": seed, "text_only": text_only, "seconds": round(seconds, 1)},
+        **{"split": split, "requests": limit, "seed": seed, "only": only, "seconds": round(seconds, 1)},
     }
     if output is not None:
         write_atomically(output, json.dumps(report, indent=2).encode())
@@ -82,26 +90,39 @@ COLUMNS = {
     "text_picture_agreement": "agreement",
     "untouched_kept": "kept",
 }
-TEXT_COLUMNS = 3
+SAID = {
+    "text": ("emission_f1", "plan_legal_and_goal", "text_answers_exact"),
+    "pictures": ("step_state_accuracy",),
+    None: tuple(COLUMNS),
+}
+"""What is the model's own in each way to run it: the rest was given to it."""
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as a Markdown table; where pictures were true ones, without what is said of them."""
+    """The report as a Markdown table, of what was the model's own work."""
     settings, parser = report["settings"], report["parser"]
-    columns = dict(list(COLUMNS.items())[: TEXT_COLUMNS if settings["text_only"] else None])
-    named = dict(report["scores"])
-    if not settings["text_only"]:
-        named |= {f"floor: {name}": rates for name, rates in report["floors"].items()}
+    columns = {key: COLUMNS[key] for key in SAID[settings["only"]]}
     rows = [["", *columns.values()], ["---"] * (len(columns) + 1)]
-    for name, rates in named.items():
+    for name, rates in report["scores"].items():
         rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in columns)])
+        if name == "overall":
+            ranges = [report["intervals"][name][key] for key in columns]
+            rows.append(["95 % interval", *("-" if r is None else f"{r[0]:.2f}-{r[1]:.2f}" for r in ranges)])
+    if settings["only"] is None:
+        for name, rates in report["floors"].items():
+            rows.append([f"floor: {name}", *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in columns)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     painted = (
-        "true pictures" if settings["text_only"] else f"{settings['steps']} steps, guidance {settings['guidance']}"
+        "true pictures" if settings["only"] == "text" else f"{settings['steps']} steps, guidance {settings['guidance']}"
     )
+    if settings["only"] != "text":
+        curve = [
+            f"{number}: {at['accuracy']:.2f} ({at['pictures']})" for number, at in report["state_by_picture"].items()
+        ]
+        lines.append(f"\nState accuracy of picture {', '.join(curve)}.")
     lines.append(
         f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {painted}, "
         f"{settings['seconds']} s. "

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from duogen.training.world.scene import Scene
 from duogen.training.world.task import Family, Turn
 
@@ -47,19 +49,38 @@ class Tally:
         for name in ("plans", "states", "agreements", "kept", "sequences", "readable", "answers"):
             getattr(self, name).extend(getattr(other, name))
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of every score, how much was right and out of how much; they add up over answers."""
+        lists = {
+            "plan_legal_and_goal": self.plans,
+            "step_state_accuracy": self.states,
+            "sequence_exact": self.sequences,
+            "text_picture_agreement": self.agreements,
+            "untouched_kept": self.kept,
+            "pictures_readable": self.readable,
+            "text_answers_exact": self.answers,
+        }
+        called = 2 * self.hits + self.false_pictures + self.missed_pictures
+        return {"emission_f1": (2 * self.hits, called)} | {
+            name: (sum(values), len(values)) for name, values in lists.items()
+        }
+
     def rates(self) -> dict[str, float | None]:
         """Every score from 0 to 1; None where nothing was counted."""
-        called = 2 * self.hits + self.false_pictures + self.missed_pictures
-        return {
-            "emission_f1": 2 * self.hits / called if called else None,
-            "plan_legal_and_goal": _share(self.plans),
-            "step_state_accuracy": _share(self.states),
-            "sequence_exact": _share(self.sequences),
-            "text_picture_agreement": _share(self.agreements),
-            "untouched_kept": _share(self.kept),
-            "pictures_readable": _share(self.readable),
-            "text_answers_exact": _share(self.answers),
-        }
+        return {name: right / of if of else None for name, (right, of) in self.counts().items()}
+
+
+def intervals(tallies: Sequence[Tally], seed: int = 0, draws: int = 1000) -> dict[str, tuple[float, float] | None]:
+    """95 % intervals of the scores over answers, by bootstrap over the answers; None where nothing was counted."""
+    counts = [tally.counts() for tally in tallies]
+    drawn = np.random.default_rng(seed).integers(len(tallies), size=(draws, len(tallies)))
+    found: dict[str, tuple[float, float] | None] = {}
+    for name in counts[0]:
+        right, of = np.array([count[name] for count in counts])[drawn].sum(1).T
+        rates = right[of > 0] / of[of > 0]
+        low, high = np.quantile(rates, (0.025, 0.975)) if len(rates) else (0.0, 0.0)
+        found[name] = (round(float(low), 4), round(float(high), 4)) if len(rates) else None
+    return found
 
 
 def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tally, Scene | None]:
@@ -141,7 +162,3 @@ def _kept(previous: Scene, truth: Scene, seen: Scene | None, shown: Scene | None
 def _answer(text: str) -> str:
     """What a text answer says after its opening words."""
     return text.split(":", 1)[-1].strip().lower()
-
-
-def _share(values: Sequence[bool]) -> float | None:
-    return sum(values) / len(values) if values else None

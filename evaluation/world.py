@@ -12,12 +12,12 @@ from PIL import Image
 
 from duogen.agent.agent import Agent
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
-from duogen.evaluation.scores import Step, Tally, score_turn
+from duogen.evaluation.scores import Step, Tally, intervals, score_turn
 from duogen.models.layout import Turn as Dialogue
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
-from duogen.training.data import FAMILIES, draw_task
+from duogen.training.data import FAMILIES, draw_task, turns_of_task
 from duogen.training.world.parse import add_noise, parse
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
@@ -85,6 +85,30 @@ def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MA
     return Answered(task, answered)
 
 
+def answer_in_pictures(pipeline: DuoGenPipeline, task: Task, settings: PaintSettings) -> Answered:
+    """As `answer`, for the DiT alone: each picture is painted behind the true text and the true pictures before it."""
+    told: list[Dialogue] = []
+    answered: list[list[Step]] = []
+    number = 0
+    for role, parts in turns_of_task(task):
+        done: list[str | Image.Image | None] = []
+        steps: list[Step] = []
+        for part in parts:
+            if role == "assistant" and isinstance(part, Image.Image):
+                session = Session(pipeline, [*told, (role, done)])
+                session.ask()
+                painted = session.paint(settings.for_picture(number)).image
+                text = done[-1] if done and isinstance(done[-1], str) else ""
+                steps.append(Step(text, True, parse(painted)))
+                number += 1
+            done.append(part)
+        told.append((role, done))
+        if role == "assistant":
+            last = done[-1]
+            answered.append([*steps, Step(last, False)] if isinstance(last, str) else steps)
+    return Answered(task, answered)
+
+
 def steps_of(document: Document, message: Message) -> list[Step]:
     """An answer as text pieces, each with what its picture shows."""
     steps, text = [], ""
@@ -106,6 +130,13 @@ def score(answered: Answered) -> Tally:
         total.add(tally)
         # After an illegal answer the next turn is held against what the answer should have led to.
         scene = after if after is not None else turn.pictures[-1]
+    return total
+
+
+def _sum(tallies: Sequence[Tally]) -> Tally:
+    total = Tally()
+    for tally in tallies:
+        total.add(tally)
     return total
 
 
@@ -156,15 +187,21 @@ def parser_accuracy(tasks: Sequence[Task], seed: int = 0) -> dict[str, float]:
 
 
 def build_report(answers: Sequence[Answered]) -> dict[str, Any]:
-    """Scores by family and kind and overall, the floor controls, and the parser's own accuracy."""
-    groups: dict[str, Tally] = {"overall": Tally()}
+    """Scores by family and kind and overall with their 95 % intervals, the state accuracy of first, second, ... pictures,
+    the floor controls, and the parser's own accuracy."""
+    groups: dict[str, list[Tally]] = {"overall": []}
+    places: dict[int, list[bool]] = {}
     for answered in answers:
         tally, task = score(answered), answered.task
         for name in ("overall", task.family, f"{task.family}: {task.kind}"):
-            groups.setdefault(name, Tally()).add(tally)
+            groups.setdefault(name, []).append(tally)
+        for place, right in enumerate(tally.states, 1):
+            places.setdefault(place, []).append(right)
     ordered = ["overall", *sorted(name for name in groups if name != "overall")]
     return {
-        "scores": {name: groups[name].rates() for name in ordered},
+        "scores": {name: _sum(groups[name]).rates() for name in ordered},
+        "intervals": {name: intervals(groups[name]) for name in ordered},
+        "state_by_picture": {n: {"accuracy": sum(r) / len(r), "pictures": len(r)} for n, r in sorted(places.items())},
         "floors": floors(answers),
         "pictures": sum(len(_shown(answered)) for answered in answers),
         "parser": parser_accuracy([answered.task for answered in answers]),

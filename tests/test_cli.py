@@ -81,11 +81,16 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     table = capsys.readouterr().out
     report = json.loads(Path("report.json").read_text())
     assert "floor: copy previous picture" in table and "Parser on true renders" in table
-    assert set(report) == {"scores", "floors", "pictures", "parser", "settings"}
+    assert {"scores", "intervals", "state_by_picture", "floors", "pictures", "parser", "settings"} == set(report)
+    assert "95 % interval" in table and "State accuracy of picture 1: " in table
     capsys.readouterr()
-    assert run(["eval", "world", "--limit", "2", "--text-only"]) == 0
+    assert run(["eval", "world", "--limit", "2", "--only", "text"]) == 0
     shown = capsys.readouterr().out
     assert "true pictures" in shown and "emission F1" in shown and "agreement" not in shown
+    assert run(["eval", "world", "--limit", "1", "--steps", "1", "--only", "pictures"]) == 0
+    shown = capsys.readouterr().out
+    assert "state" in shown and "emission F1" not in shown and "floor" not in shown
+    assert run(["eval", "world", "--only", "poems"]) == 2
     assert run(["eval", "world", "--split", "test"]) == 2
     assert run(["eval", "world", "--family", "poems"]) == 2
 

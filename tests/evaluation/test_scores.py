@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from duogen.evaluation.scores import Step, Tally, score_turn
+from duogen.evaluation.scores import Step, Tally, intervals, score_turn
 from duogen.evaluation.world import Answered, floors, parser_accuracy, score, tasks_of
 from duogen.training.data import FAMILIES
 from duogen.training.world.scene import Scene, Thing
@@ -87,3 +87,13 @@ def test_answers_in_text() -> None:
 def test_the_parser_is_measured_beside() -> None:
     accuracy = parser_accuracy(tasks_of("held-out", None, 30, 0))
     assert accuracy["clean"] == 1.0 and accuracy["noised"] >= 0.98
+
+
+def test_intervals_hold_the_score_and_narrow_with_more_answers() -> None:
+    some = [Tally(states=[True, False]), Tally(states=[True]), Tally(states=[False])]
+    few, many = (intervals(some * times)["step_state_accuracy"] for times in (4, 40))
+    assert few is not None and many is not None
+    assert few[0] < many[0] < 0.5 < many[1] < few[1]
+    assert intervals(some)["text_answers_exact"] is None
+    assert intervals([Tally(states=[True])] * 3)["step_state_accuracy"] == (1.0, 1.0)
+    assert intervals(some, seed=1) == intervals(some, seed=1)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from duogen.agent.agent import Agent
-from duogen.evaluation.world import answer_in_words, build_report, tasks_of
+from duogen.evaluation.world import answer_in_pictures, answer_in_words, build_report, score, tasks_of
+from duogen.models.sampler import PaintSettings
 
 
 def test_the_mllm_alone_is_shown_the_truth_of_what_it_writes(default_agent: Agent) -> None:
@@ -16,3 +17,12 @@ def test_the_mllm_alone_is_shown_the_truth_of_what_it_writes(default_agent: Agen
     # A picture is wrong only where its own text, or some text before it, isn't legal.
     assert overall["step_state_accuracy"] >= overall["plan_legal_and_goal"]
     assert overall["pictures_readable"] == 1.0 and overall["emission_f1"] > 0.8
+
+
+def test_the_dit_alone_is_given_the_true_text(default_agent: Agent) -> None:
+    for task in tasks_of("train", None, 4, 0):
+        answered = answer_in_pictures(default_agent.pipeline, task, PaintSettings(steps=2))
+        for turn, steps in zip(task.turns, answered.steps, strict=True):
+            assert [step.text for step in steps] == turn.segments
+            assert [step.pictured for step in steps] == [i < len(turn.pictures) for i in range(len(steps))]
+        assert all(score(answered).plans), "the text is the world's own"
