@@ -89,6 +89,9 @@ class PretrainConfig(OptimConfig):
 class Stage1Config(OptimConfig):
     """Instruction tuning of the MLLM by next-token prediction."""
 
+    fact_weight: float = Field(
+        1.0, ge=1, description="weight in the loss of words that a picture could contradict, against all others"
+    )
     spoken: float = Field(0.25, ge=0, le=1, description="share of dialogues told without pictures, as in pretraining")
     whole: float = Field(0.25, ge=0, le=1, description="share with all pictures; the others show the user's alone")
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -116,16 +115,29 @@ class Batch:
     frames: Tensor | None
 
 
-class View(NamedTuple):
-    """How a task is shown to the models, and roughly how long it then is (in any unit)."""
-
-    turns: Callable[[Task], list[Turn]]
-    size: Callable[[Task], int]
+View = Callable[[Task], list[Turn]]
+"""How a task is shown to the models."""
 
 
-def collate(tasks: list[Task], processor: DuoGenProcessor, view: View) -> Batch:
-    """Tasks laid out and padded to the longest."""
-    dialogues = [view.turns(task) for task in tasks]
+def picture_count(turns: list[Turn]) -> int:
+    return sum(isinstance(part, Image.Image) for _, parts in turns for part in parts)
+
+
+def rough_length(turns: list[Turn]) -> int:
+    """About how many tokens a dialogue takes."""
+    words = sum(len(part.split()) for _, parts in turns for part in parts if isinstance(part, str))
+    return words + 38 * picture_count(turns)
+
+
+def fact_ids(processor: DuoGenProcessor) -> list[int]:
+    """The tokens of all words that a picture could contradict: colours, shapes, places, numbers, parts."""
+    slots = (slot for family in FAMILIES.values() for slot in family.grammar.words.values())
+    surfaces = {surface for values in slots for names in values.values() for surface in names}
+    return sorted({index for surface in surfaces for index in processor.tokenizer(" " + surface)["input_ids"]})
+
+
+def collate(dialogues: list[list[Turn]], processor: DuoGenProcessor) -> Batch:
+    """Dialogues laid out and padded to the longest."""
     laid = [lay_out(turns, processor) for turns in dialogues]
     tapes = [tape for tape, _ in laid]
     length = max(len(tape.ids) for tape in tapes)
@@ -157,6 +169,7 @@ class WorldBatches(Dataset[list[Batch]]):
 
     Args:
         wanted: leaves out tasks that a stage can't use.
+        size: what a batch's dialogues should be alike in.
     """
 
     def __init__(
@@ -166,30 +179,31 @@ class WorldBatches(Dataset[list[Batch]]):
         processor: DuoGenProcessor,
         view: View,
         wanted: Callable[[Task], bool] = lambda task: True,
+        size: Callable[[list[Turn]], int] = rough_length,
         lesson_steps: int = 0,
     ) -> None:
         self.seed, self.batch_size, self.processor = seed, batch_size, processor
-        self.view, self.wanted, self.lesson_steps = view, wanted, lesson_steps
+        self.view, self.wanted, self.size, self.lesson_steps = view, wanted, size, lesson_steps
         self._group = lru_cache(maxsize=2)(self._draw_group)
 
-    def _draw_group(self, group: int) -> list[list[Task]]:
-        tasks: list[Task] = []
+    def _draw_group(self, group: int) -> list[list[list[Turn]]]:
+        dialogues: list[list[Turn]] = []
         index = 0
         lesson = group * GROUP < self.lesson_steps
         draw = draw_lesson if lesson else draw_task
-        while len(tasks) < GROUP * self.batch_size:
+        while len(dialogues) < GROUP * self.batch_size:
             task = draw(self.seed, group * GROUP_STRIDE + index)
             index += 1
             if self.wanted(task):
-                tasks.append(task)
+                dialogues.append(self.view(task))
         if not lesson:
-            tasks.sort(key=self.view.size)
-        batches = [tasks[i : i + self.batch_size] for i in range(0, len(tasks), self.batch_size)]
+            dialogues.sort(key=self.size)
+        batches = [dialogues[i : i + self.batch_size] for i in range(0, len(dialogues), self.batch_size)]
         random.Random(f"{self.seed}/{group}").shuffle(batches)
         return batches
 
     def batch(self, step: int) -> Batch:
-        return collate(self._group(step // GROUP)[step % GROUP], self.processor, self.view)
+        return collate(self._group(step // GROUP)[step % GROUP], self.processor)
 
     def __getitem__(self, group: int) -> list[Batch]:
         return [self.batch(group * GROUP + index) for index in range(GROUP)]
@@ -203,30 +217,17 @@ class WorldBatches(Dataset[list[Batch]]):
             yield from batches[step % GROUP if number == 0 else 0 :]
 
 
-def picture_count(task: Task) -> int:
-    return len(task.pictures)
-
-
-def text_length(task: Task, pictures: int | None = None) -> int:
-    """Roughly how many tokens a task takes, with all its pictures or with so many of them."""
-    words = sum(len(turn.request.split()) + sum(len(s.split()) for s in turn.segments) for turn in task.turns)
-    return words + 38 * (picture_count(task) if pictures is None else pictures)
-
-
-WHOLE = View(turns_of_task, text_length)
-SPOKEN = View(spoken_turns_of_task, lambda task: text_length(task, 0))
-GLIMPSED = View(glimpsed_turns_of_task, lambda task: text_length(task, int(task.shows_start)))
-
-
 def mixed_view(spoken: float, whole: float) -> View:
-    """Every task in one of three forms: `SPOKEN` and `WHOLE` in these shares, `GLIMPSED` for the rest.
+    """Every task in one of three forms: told or whole in these shares, only the user's picture shown in the rest.
 
     A dialogue with all its pictures costs several times one without, and teaches hardly more about what to write; but
     what has been learned on told scenes is soon forgotten where it isn't practised (docs/LOG.md).
     """
 
-    def view_of(task: Task) -> View:
+    def view(task: Task) -> list[Turn]:
         drawn = random.Random("/".join([task.turns[0].request, *task.turns[0].segments])).random()
-        return SPOKEN if drawn < spoken else WHOLE if drawn < spoken + whole else GLIMPSED
+        if drawn < spoken:
+            return spoken_turns_of_task(task)
+        return turns_of_task(task) if drawn < spoken + whole else glimpsed_turns_of_task(task)
 
-    return View(lambda task: view_of(task).turns(task), lambda task: view_of(task).size(task))
+    return view

@@ -35,7 +35,7 @@ from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
 from duogen.training.config import OptimConfig, Recipe
-from duogen.training.data import SPOKEN, View, draw_task, mixed_view
+from duogen.training.data import View, draw_task, mixed_view, spoken_turns_of_task
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
@@ -113,7 +113,7 @@ class Run:
             config.vision_layers,
         )  # fmt: skip
         start_sight(model, processor, self._images()[:500])
-        return self._tune(model, self.recipe.pretrain, "pretrain", target, max_seconds, SPOKEN)
+        return self._tune(model, self.recipe.pretrain, "pretrain", target, max_seconds, spoken_turns_of_task)
 
     def _stage1(self, max_seconds: float | None) -> bool:
         target = self.folder / "mllm"

@@ -15,25 +15,31 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
-from duogen.training.config import OptimConfig, PretrainConfig
-from duogen.training.data import WHOLE, Batch, View, WorldBatches
+from duogen.training.config import OptimConfig, PretrainConfig, Stage1Config
+from duogen.training.data import Batch, View, WorldBatches, fact_ids, turns_of_task
 from duogen.training.loop import Trainer
 
 
 def next_token_loss(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, bov: int
+    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, bov: int, weights: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy over the trained tokens, and how often the most likely token is right (all, and `<BOV>` alone)."""
+    """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
+
+    Args:
+        weights: [vocabulary], what each token counts as a target. How an answer is worded can't be foreseen, what it
+            states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
+
+    Returns:
+        The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.
+    """
     states, _ = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
     targets, wanted = batch.ids[:, 1:].to(states.device), batch.trained[:, 1:].to(states.device)
     logits = model.lm_head(states[:, :-1][wanted])
     targets = targets[wanted]
     right = logits.argmax(-1) == targets
-    calls = targets == bov
-    extra = {"accuracy": round(right.float().mean().item(), 4)}
-    if calls.any():
-        extra["bov_accuracy"] = round(right[calls].float().mean().item(), 4)
-    return F.cross_entropy(logits, targets), extra
+    groups = {"accuracy": right, "fact_accuracy": right[weights[targets] > 1], "bov_accuracy": right[targets == bov]}
+    extra = {name: round(group.float().mean().item(), 4) for name, group in groups.items() if len(group)}
+    return F.cross_entropy(logits, targets, weight=weights), extra
 
 
 def train_stage1(
@@ -44,7 +50,7 @@ def train_stage1(
     seed: int,
     max_seconds: float | None = None,
     quiet: bool = False,
-    view: View = WHOLE,
+    view: View = turns_of_task,
     workers: int = 0,
 ) -> bool:
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
@@ -54,9 +60,12 @@ def train_stage1(
     world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=lessons)
     batches = world.stream(trainer.step, workers)
     bov = processor.id(BOV)
+    weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)
+    if isinstance(config, Stage1Config):
+        weights[fact_ids(processor)] = config.fact_weight
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return next_token_loss(model, next(batches), bov)
+        return next_token_loss(model, next(batches), bov, weights)
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if trainer.ema is not None and done:

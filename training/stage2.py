@@ -22,11 +22,12 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
+from duogen.models.layout import Turn
 from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
-from duogen.training.data import WHOLE, Batch, View, WorldBatches, picture_count, text_length
+from duogen.training.data import Batch, WorldBatches, picture_count, rough_length, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.world.task import Task
 
@@ -185,8 +186,7 @@ def train_stage2(
     When they are, `aligned` holds the moving average of the weights.
     """
     trainer = Trainer(aligned.thaw(), config, folder, seed)
-    view = View(WHOLE.turns, lambda task: 1000 * picture_count(task) + text_length(task))
-    world = WorldBatches(seed + 1, config.batch_size, processor, view, _has_target)
+    world = WorldBatches(seed + 1, config.batch_size, processor, turns_of_task, _has_target, _by_pictures)
     batches = world.stream(trainer.step, workers)
     dit = CosmosDiT(aligned.transformer, form.prediction, form.segment_heads)
 
@@ -205,6 +205,10 @@ def train_stage2(
         aligned.load_state_dict(trainer.result.state_dict())
     aligned.requires_grad_(False).eval()
     return done
+
+
+def _by_pictures(turns: list[Turn]) -> int:
+    return 1000 * picture_count(turns) + rough_length(turns)
 
 
 def _has_target(task: Task) -> bool:

@@ -4,18 +4,19 @@ import pytest
 import torch
 from PIL import Image
 
+from duogen.agent.agent import Agent
 from duogen.models.layout import lay_out
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.vae import to_frames
 from duogen.training.data import (
     GROUP,
-    SPOKEN,
-    WHOLE,
     WorldBatches,
     collate,
     draw_lesson,
     draw_task,
+    fact_ids,
     mixed_view,
+    rough_length,
     spoken_turns_of_task,
     turns_of_task,
 )
@@ -23,14 +24,14 @@ from duogen.training.world.render import render
 
 
 def test_a_step_always_sees_the_same_dialogues(tiny: DuoGenPipeline) -> None:
-    one, two = (WorldBatches(1, 3, tiny.processor, WHOLE) for _ in range(2))
+    one, two = (WorldBatches(1, 3, tiny.processor, turns_of_task) for _ in range(2))
     two.batch(40)
     assert torch.equal(one.batch(5).ids, two.batch(5).ids)
     assert not torch.equal(one.batch(5).ids, one.batch(6).ids[:, : one.batch(5).ids.shape[1]])
 
 
 def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> None:
-    batches = WorldBatches(1, 4, tiny.processor, WHOLE)
+    batches = WorldBatches(1, 4, tiny.processor, turns_of_task)
     used = padded = 0
     for step in range(GROUP):
         batch = batches.batch(step)
@@ -42,7 +43,7 @@ def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> Non
 
 def test_a_batch_holds_what_its_dialogues_hold(tiny: DuoGenPipeline) -> None:
     tasks = [draw_task(1, index) for index in range(4)]
-    batch = collate(tasks, tiny.processor, WHOLE)
+    batch = collate([turns_of_task(task) for task in tasks], tiny.processor)
     for row, task in enumerate(tasks):
         tape, _ = lay_out(turns_of_task(task), tiny.processor)
         size = len(tape.ids)
@@ -58,7 +59,7 @@ def test_a_batch_holds_what_its_dialogues_hold(tiny: DuoGenPipeline) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream_begins_at_any_step(tiny: DuoGenPipeline, workers: int) -> None:
-    batches = WorldBatches(1, 2, tiny.processor, WHOLE)
+    batches = WorldBatches(1, 2, tiny.processor, turns_of_task)
     stream = batches.stream(GROUP - 2, workers)
     for step in range(GROUP - 2, GROUP + 2):
         assert torch.equal(next(stream).ids, batches.batch(step).ids)
@@ -81,9 +82,7 @@ def test_both_ways_to_show_a_task_have_the_same_answer() -> None:
 def test_the_mixed_view_has_its_shares_and_hides_only_what_the_model_paints() -> None:
     tasks = [task for index in range(400) if (task := draw_task(3, index)).turns[0].pictures]
     view = mixed_view(spoken=0.3, whole=0.2)
-    shown = [
-        [part for _, parts in view.turns(task) for part in parts if isinstance(part, Image.Image)] for task in tasks
-    ]
+    shown = [[part for _, parts in view(task) for part in parts if isinstance(part, Image.Image)] for task in tasks]
     whole = sum(len(images) == len(task.pictures) for images, task in zip(shown, tasks, strict=True))
     assert abs(whole / len(tasks) - 0.2) < 0.08
     started = [len(images) for images, task in zip(shown, tasks, strict=True) if task.shows_start]
@@ -92,15 +91,22 @@ def test_the_mixed_view_has_its_shares_and_hides_only_what_the_model_paints() ->
 
     glimpsed = mixed_view(spoken=0, whole=0)
     for task in tasks[:50]:
-        for (role, parts), (_, all_parts) in zip(glimpsed.turns(task), turns_of_task(task), strict=True):
+        for (role, parts), (_, all_parts) in zip(glimpsed(task), turns_of_task(task), strict=True):
             hidden = [None if isinstance(part, Image.Image) else part for part in all_parts]
             assert (parts == hidden) if role == "assistant" else (len(parts) == len(all_parts))
-        assert glimpsed.size(task) <= WHOLE.size(task)
+        assert rough_length(glimpsed(task)) <= rough_length(turns_of_task(task))
 
 
 def test_lessons_come_first_and_in_equal_shares(tiny: DuoGenPipeline) -> None:
     kinds = [draw_lesson(1, index).kind for index in range(10)]
     assert kinds == ["set out", "list"] * 5
-    batches = WorldBatches(1, 4, tiny.processor, SPOKEN, lesson_steps=GROUP)
+    batches = WorldBatches(1, 4, tiny.processor, spoken_turns_of_task, lesson_steps=GROUP)
     assert all(len(slots) in (0, 1) for step in range(GROUP) for slots in batches.batch(step).slots)
     assert sum(len(slots) for slots in batches.batch(0).slots) == 2
+
+
+def test_facts_are_the_words_that_a_picture_could_contradict(default_agent: Agent) -> None:
+    processor = default_agent.pipeline.processor
+    facts = {processor.decode([index]).strip() for index in fact_ids(processor)}
+    assert {"red", "grey", "heart", "three", "left", "roof"} <= facts
+    assert not facts & {"Step", "the", "Put", "a"}

@@ -8,7 +8,7 @@ from duogen.models.dit import CosmosDiT
 from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
-from duogen.training.data import WHOLE, collate, draw_task
+from duogen.training.data import collate, draw_task, turns_of_task
 from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states, news, weighted
 
 
@@ -42,11 +42,12 @@ def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -
     """Dialogues of different lengths in one batch, and every picture of a dialogue in one pass, change nothing."""
     config, dit = load_recipe("debug").stage2, tiny.painter
     tasks = tasks_with_pictures(5)
-    together = Targets(collate(tasks, tiny.processor, WHOLE), tiny.vae, config, torch.Generator().manual_seed(0))
-    states = frozen_states(tiny.mllm, collate(tasks, tiny.processor, WHOLE), int(together.reach.max()))
+    everything = collate([turns_of_task(task) for task in tasks], tiny.processor)
+    together = Targets(everything, tiny.vae, config, torch.Generator().manual_seed(0))
+    states = frozen_states(tiny.mllm, everything, int(together.reach.max()))
     errors, _ = causal_loss(dit, together, tiny.connector(states))
     for row, task in enumerate(tasks):
-        batch = collate([task], tiny.processor, WHOLE)
+        batch = collate([turns_of_task(task)], tiny.processor)
         alone = Targets(batch, tiny.vae, config, torch.Generator().manual_seed(0))
         count = alone.clean.shape[1]
         for name in ("noise", "sigma", "shown", "noisy_reach"):
@@ -58,7 +59,7 @@ def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -
 @torch.no_grad()
 def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> None:
     """Cutting the sequence behind the last `<BOV>` saves work and changes no state that is read."""
-    batch = collate(tasks_with_pictures(4), tiny.processor, WHOLE)
+    batch = collate([turns_of_task(task) for task in tasks_with_pictures(4)], tiny.processor)
     length = max(slots[-1].asked for slots in batch.slots)
     _, whole = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
     cut = frozen_states(tiny.mllm, batch, length)
