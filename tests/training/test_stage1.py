@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import torch
+
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.processor import BOV
+from duogen.training.data import collate, draw_task, fact_ids, turns_of_task
+from duogen.training.stage1 import next_token_loss
+
+
+@torch.no_grad()
+def test_facts_count_more_than_wording(tiny: DuoGenPipeline) -> None:
+    batch = collate([turns_of_task(draw_task(1, index)) for index in range(4)], tiny.processor)
+    bov, facts = tiny.processor.id(BOV), fact_ids(tiny.processor)
+    even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
+    uneven, facts_alone = even.clone(), torch.zeros_like(even)
+    uneven[facts] = 4.0
+    facts_alone[facts] = 1.0
+    (plain, extra), (weighted, more), (of_facts, _) = (
+        next_token_loss(tiny.mllm, batch, bov, weights) for weights in (even, uneven, facts_alone)
+    )
+    targets = batch.ids[:, 1:][batch.trained[:, 1:]]
+    share = torch.isin(targets, torch.tensor(facts)).float().mean()
+    assert 0.05 < share < 0.95
+    assert torch.isclose(weighted, (plain + 3 * share * of_facts) / (1 + 3 * share), rtol=1e-4)
+    assert set(extra) == {"accuracy", "bov_accuracy"} and set(more) == {*extra, "fact_accuracy"}
+    assert {name: more[name] for name in extra} == extra
+
+
+@torch.no_grad()
+def test_what_the_user_says_is_not_in_the_loss(tiny: DuoGenPipeline) -> None:
+    batch = collate([turns_of_task(draw_task(1, index)) for index in range(4)], tiny.processor)
+    even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
+    loss, _ = next_token_loss(tiny.mllm, batch, tiny.processor.id(BOV), even)
+    batch.trained[:] = True
+    with_requests, _ = next_token_loss(tiny.mllm, batch, tiny.processor.id(BOV), even)
+    assert not torch.isclose(loss, with_requests, rtol=1e-3)
