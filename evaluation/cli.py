@@ -37,6 +37,9 @@ def world(
     ] = None,
     model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there, as JSON.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with every answer beside the truth there.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score a model in the procedural world, without a judge.
@@ -78,6 +81,10 @@ def world(
     }
     if output is not None:
         write_atomically(output, json.dumps(report, indent=2).encode())
+    if page is not None:
+        from duogen.evaluation.page import page as page_of
+
+        write_atomically(page, page_of(answers, table(report)).encode())
     print(json.dumps(report, indent=2) if as_json else table(report))
 
 

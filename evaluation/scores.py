@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from duogen.document import Picture
+from duogen.training.world.language import Action
 from duogen.training.world.scene import Scene
 from duogen.training.world.task import Family, Turn
 
@@ -19,12 +22,47 @@ from duogen.training.world.task import Family, Turn
 class Step:
     """One piece of an answer: its text, and what its picture shows.
 
-    `pictured` tells whether a picture follows the text; `shown` is the scene read from it, None where it can't be read.
+    `pictured` tells whether a picture follows the text; `shown` is the scene read from it, None where it can't be read;
+    `picture` is the picture itself, where it was kept.
     """
 
     text: str
     pictured: bool
     shown: Scene | None = None
+    picture: Picture | None = None
+
+
+class Stride(NamedTuple):
+    """A step beside the truth.
+
+    `actions`: what its text states. `before`, `after`: the true scenes around it, None from the first illegal action on.
+    `right`: whether its picture shows the true scene.
+    """
+
+    step: Step
+    actions: list[Action]
+    before: Scene | None
+    after: Scene | None
+    right: bool
+
+
+def walk(family: Family, turn: Turn, before: Scene, steps: Sequence[Step]) -> list[Stride]:
+    """An answer, step by step, along the true scenes that its own text leads through.
+
+    A request for one picture without a word has no text to follow: its true scene is the turn's own.
+    """
+    if turn.segments == [""]:
+        goal = turn.pictures[-1]
+        return [Stride(step, [], before, goal, step.pictured and step.shown == goal) for step in steps]
+    strides: list[Stride] = []
+    scene: Scene | None = before
+    for step in steps:
+        previous, actions = scene, family.read(step.text)
+        for act in actions:
+            scene = None if scene is None else family.apply(scene, act)
+        right = step.pictured and bool(actions) and scene is not None and step.shown == scene
+        strides.append(Stride(step, actions, previous, scene, right))
+    return strides
 
 
 @dataclass
@@ -104,16 +142,11 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
     truth: Scene | None = before
     seen: Scene | None = before
     exact = True
-    for step in steps:
-        actions = family.read(step.text)
+    for step, actions, previous, truth, right in walk(family, turn, before, steps):
         tally.hits += bool(actions) and step.pictured
         tally.false_pictures += step.pictured and not actions
         tally.missed_pictures += len(actions) - (bool(actions) and step.pictured)
-        previous = truth
-        for act in actions:
-            truth = None if truth is None else family.apply(truth, act)
         if step.pictured:
-            right = truth is not None and bool(actions) and step.shown == truth
             exact &= right
             tally.states.append(right)
             tally.readable.append(step.shown is not None)

@@ -21,7 +21,7 @@ from duogen.training.data import FAMILIES, draw_task, turns_of_task
 from duogen.training.world.parse import add_noise, parse
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
-from duogen.training.world.task import Task
+from duogen.training.world.task import Task, Turn
 
 MAX_PICTURES = 12
 
@@ -99,7 +99,7 @@ def answer_in_pictures(pipeline: DuoGenPipeline, task: Task, settings: PaintSett
                 session.ask()
                 painted = session.paint(settings.for_picture(number)).image
                 text = done[-1] if done and isinstance(done[-1], str) else ""
-                steps.append(Step(text, True, parse(painted)))
+                steps.append(Step(text, True, parse(painted), Picture.from_image(painted)))
                 number += 1
             done.append(part)
         told.append((role, done))
@@ -116,21 +116,25 @@ def steps_of(document: Document, message: Message) -> list[Step]:
         if isinstance(part, TextPart):
             text += part.text
         elif isinstance(part, ImagePart):
-            steps.append(Step(text, True, parse(document.picture(part).image())))
+            picture = document.picture(part)
+            steps.append(Step(text, True, parse(picture.image()), picture))
             text = ""
     return [*steps, Step(text, False)] if text.strip() else steps
 
 
-def score(answered: Answered) -> Tally:
-    """The counts of all turns of a task."""
-    total, scene = Tally(), answered.task.start
-    family = FAMILIES[answered.task.family]
+def turns_scored(answered: Answered) -> Iterator[tuple[Turn, Scene, Tally, list[Step]]]:
+    """Each turn of a task with the true scene that it starts from, its counts, and its steps."""
+    scene, family = answered.task.start, FAMILIES[answered.task.family]
     for turn, steps in zip(answered.task.turns, answered.steps, strict=True):
         tally, after = score_turn(family, turn, scene, steps)
-        total.add(tally)
+        yield turn, scene, tally, steps
         # After an illegal answer the next turn is held against what the answer should have led to.
         scene = after if after is not None else turn.pictures[-1]
-    return total
+
+
+def score(answered: Answered) -> Tally:
+    """The counts of all turns of a task."""
+    return _sum([tally for _, _, tally, _ in turns_scored(answered)])
 
 
 def _sum(tallies: Sequence[Tally]) -> Tally:

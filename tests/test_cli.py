@@ -87,7 +87,8 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "world", "--limit", "2", "--only", "text"]) == 0
     shown = capsys.readouterr().out
     assert "true pictures" in shown and "emission F1" in shown and "agreement" not in shown
-    assert run(["eval", "world", "--limit", "1", "--steps", "1", "--only", "pictures"]) == 0
+    assert run(["eval", "world", "--limit", "1", "--steps", "1", "--only", "pictures", "--page", "page.html"]) == 0
+    assert "<img" in Path("page.html").read_text()
     shown = capsys.readouterr().out
     assert "state" in shown and "emission F1" not in shown and "floor" not in shown
     assert run(["eval", "world", "--only", "poems"]) == 2
