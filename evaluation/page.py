@@ -55,7 +55,8 @@ def _section(number: int, answered: Answered) -> str:
         if not turn.pictures:
             body.append(f"<p>right: {html.escape(' '.join(turn.segments))}</p>")
     heading = f"<p>{number}. {task.family}: {task.kind}</p>"
-    return f"<section{' class=good' * good}>\n{heading}\n" + "\n".join(body) + "\n</section>"
+    classes = ' class="good"' if good else ""
+    return f"<section{classes}>\n{heading}\n" + "\n".join(body) + "\n</section>"
 
 
 def _verdict(tally: Tally) -> tuple[str, bool]:
