@@ -25,7 +25,7 @@ def test_the_truth_stands_beside_what_is_wrong() -> None:
     assert right.count("<img") == 2 and 'class="right"' in right and 'class="good"' in right
     wrong = page([answered(TURN.segments[0], START)], "a table")
     assert wrong.count("<img") == 3 and 'class="wrong pair"' in wrong and 'class="good"' not in wrong
-    illegal = page([answered("Remove the blue cup.", START)], "a table")
+    illegal = page([answered("Remove the blue cup from the centre.", START)], "a table")
     assert illegal.count("<img") == 2 and "not a legal step" in illegal and "goal reached: no" in illegal
 
 

@@ -38,7 +38,12 @@ def test_floor_controls_score_low() -> None:
 SCENE = Scene("shelf", {(0, 0): Thing("ball", "red"), (1, 0): Thing("cup", "blue")})
 FIRST = SCENE.put((2, 2), Thing("star", "green"))
 SECOND = FIRST.clear((0, 0))
-TURN = Turn("do it", ["Put a green star in the bottom right.", "Remove the red ball."], [FIRST, SECOND], SECOND.__eq__)
+TURN = Turn(
+    "do it",
+    ["Put a green star in the bottom right.", "Remove the red ball from the top left."],
+    [FIRST, SECOND],
+    SECOND.__eq__,
+)
 STEPS = [Step(TURN.segments[0], True, FIRST), Step(TURN.segments[1], True, SECOND)]
 
 

@@ -32,7 +32,8 @@ GRAMMAR = Grammar(
         "kind": {kind: (kind,) for kind in OBJECTS},
         "place": {place: _place_names(*place) for place in PLACES},
     },
-    # `colour`, `kind`, `place` are what comes to be; `colour2`, `kind2`, `place2` what was there before.
+    # `colour`, `kind`, `place` are what comes to be; `colour2`, `kind2`, `place2` what was there before. Every sentence says
+    # where: a reader needn't search, and neither needs the painter.
     templates={
         "add": (
             "Put a {colour} {kind} in the {place}.", "Place a {colour} {kind} in the {place}.",
@@ -40,22 +41,22 @@ GRAMMAR = Grammar(
             "In the {place}, put a {colour} {kind}.",
         ),
         "remove": (
-            "Take away the {colour2} {kind2}.", "Remove the {colour2} {kind2} from the {place2}.",
-            "Take the {colour2} {kind2} out of the {place2}.", "Remove the {colour2} {kind2}.",
+            "Remove the {colour2} {kind2} from the {place2}.", "Take the {colour2} {kind2} out of the {place2}.",
+            "Take away the {colour2} {kind2} in the {place2}.",
         ),
         "move": (
-            "Move the {colour} {kind} to the {place}.", "Move the {colour} {kind} from the {place2} to the {place}.",
-            "Bring the {colour} {kind} over to the {place}.", "Slide the {colour} {kind} to the {place}.",
+            "Move the {colour} {kind} from the {place2} to the {place}.",
+            "Bring the {colour} {kind} from the {place2} over to the {place}.",
+            "Slide the {colour} {kind} from the {place2} to the {place}.",
         ),
         "paint": (
-            "Paint the {colour2} {kind} {colour}.", "Turn the {colour2} {kind} {colour}.",
-            "Make the {colour2} {kind} {colour}.", "Paint the {colour2} {kind} in the {place} {colour}.",
+            "Paint the {colour2} {kind} in the {place} {colour}.", "Turn the {colour2} {kind} in the {place} {colour}.",
+            "Make the {colour2} {kind} in the {place} {colour}.",
         ),
         "replace": (
-            "Replace the {colour2} {kind2} with a {colour} {kind}.",
-            "Exchange the {colour2} {kind2} for a {colour} {kind}.",
-            "Put a {colour} {kind} where the {colour2} {kind2} was.",
             "Replace the {colour2} {kind2} in the {place} with a {colour} {kind}.",
+            "Exchange the {colour2} {kind2} in the {place} for a {colour} {kind}.",
+            "In the {place}, put a {colour} {kind} where the {colour2} {kind2} was.",
         ),
     },
 )  # fmt: skip
@@ -142,15 +143,14 @@ class Arrange(Family):
         if act.verb == "add":
             return None if v["place"] in scene.things else scene.put(v["place"], Thing(v["kind"], v["colour"]))
         old = Thing(v["kind2" if "kind2" in v else "kind"], v["colour2" if "colour2" in v else "colour"])
-        at = [place for place, thing in scene.things.items() if thing == old]
-        said = v.get("place2") if act.verb in ("remove", "move") else v.get("place")
-        if len(at) != 1 or (said is not None and said != at[0]):
+        at = v["place2" if act.verb in ("remove", "move") else "place"]
+        if scene.things.get(at) != old:
             return None
         if act.verb == "remove":
-            return scene.clear(at[0])
+            return scene.clear(at)
         if act.verb == "move":
-            return None if v["place"] in scene.things else scene.clear(at[0]).put(v["place"], old)
-        return scene.put(at[0], Thing(v["kind"], v["colour"]))
+            return None if v["place"] in scene.things else scene.clear(at).put(v["place"], old)
+        return scene.put(at, Thing(v["kind"], v["colour"]))
 
     # The pieces that tasks are made of
 

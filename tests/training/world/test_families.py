@@ -144,10 +144,10 @@ class TestArrange:
         [
             ("Step 2: Put a green star in the top right.", {(2, 0): Thing("star", "green")}),
             ("Add an orange gem in the bottom centre.", {(1, 2): Thing("gem", "orange")}),
-            ("1. Remove the red ball.", {(0, 0): None}),
-            ("Move the blue cup to the middle left.", {(1, 1): None, (0, 1): Thing("cup", "blue")}),
-            ("Paint the red ball grey.", {(0, 0): Thing("ball", "grey")}),
-            ("Replace the blue cup with a pink bell.", {(1, 1): Thing("bell", "pink")}),
+            ("1. Remove the red ball from the top left.", {(0, 0): None}),
+            ("Move the blue cup from the centre to the middle left.", {(1, 1): None, (0, 1): Thing("cup", "blue")}),
+            ("Paint the red ball in the top left grey.", {(0, 0): Thing("ball", "grey")}),
+            ("Replace the blue cup in the middle with a pink bell.", {(1, 1): Thing("bell", "pink")}),
         ],
     )
     def test_sentences_do_what_they_say(self, sentence: str, expected: dict) -> None:
@@ -161,9 +161,9 @@ class TestArrange:
         "sentence",
         [
             "Put a green star in the top left.",
-            "Remove the green star.",
+            "Remove the green star from the top left.",
             "Remove the red ball from the centre.",
-            "Move the red ball to the centre.",
+            "Move the red ball from the top left to the centre.",
         ],
     )
     def test_what_cannot_be_done(self, sentence: str) -> None:
