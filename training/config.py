@@ -78,15 +78,19 @@ class OptimConfig(_Section):
     ema_decay: float | None = Field(None, gt=0, lt=1)
 
 
-class PretrainConfig(OptimConfig):
-    """The MLLM's language and sight from nothing, before stage 1 (public checkpoints come with theirs)."""
+class TuningConfig(OptimConfig):
+    """Next-token prediction, by the MLLM."""
 
     lesson_steps: int = Field(
-        0, ge=0, description="first steps, on two short exercises: repeat a list, name what is seen"
+        0, ge=0, description="first steps, on short exercises: repeat a list, name what is seen, find a thing"
     )
 
 
-class Stage1Config(OptimConfig):
+class PretrainConfig(TuningConfig):
+    """The MLLM's language and sight from nothing, before stage 1 (public checkpoints come with theirs)."""
+
+
+class Stage1Config(TuningConfig):
     """Instruction tuning of the MLLM by next-token prediction."""
 
     fact_weight: float = Field(

@@ -27,14 +27,17 @@ from duogen.training.world.render import render
 from duogen.training.world.task import Task
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
+PRACTISED = {"arrange": 2, "build": 1}
+"""Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
 
 
 def draw_task(seed: int, index: int, split: str = "train", family: str | None = None) -> Task:
-    """Task number `index` of a seed: families in equal shares, unless one is named."""
+    """Task number `index` of a seed: families in the shares of `PRACTISED`, unless one is named."""
     rng = random.Random(f"{split}/{seed}/{index}")
-    return FAMILIES[family or rng.choice(list(FAMILIES))].sample(rng, split)
+    chosen = family or rng.choices(list(PRACTISED), list(PRACTISED.values()))[0]
+    return FAMILIES[chosen].sample(rng, split)
 
 
 def turns_of_task(task: Task) -> list[Turn]:
@@ -86,16 +89,18 @@ def glimpsed_turns_of_task(task: Task) -> list[Turn]:
 
 
 def draw_lesson(seed: int, index: int) -> Task:
-    """A short exercise: a list to set out in the order given, or a picture of a few things to describe.
+    """A short exercise: a list to set out in the order given, a picture of a few things to describe, or things to find.
 
-    Every batch holds both in equal shares: practised in turns, each is forgotten over the other.
+    Every batch holds all of them, one, one and two in four: practised in turns, each is forgotten over the others.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
     arrange = FAMILIES["arrange"]
     assert isinstance(arrange, Arrange)
-    if index % 2:
+    if index % 4 == 0:
+        return arrange.set_out(rng, "train")
+    if index % 4 == 1:
         return arrange.describe(arrange.shelf(rng, "train", rng.randint(1, 3)), rng)
-    return arrange.set_out(rng, "train")
+    return arrange.find(rng, "train")
 
 
 @dataclass
@@ -195,7 +200,7 @@ class WorldBatches(Dataset[list[Batch]]):
             task = draw(self.seed, group * GROUP_STRIDE + index)
             index += 1
             if self.wanted(task):
-                dialogues.append(self.view(task))
+                dialogues.append(spoken_turns_of_task(task) if lesson else self.view(task))
         if not lesson:
             dialogues.sort(key=self.size)
         batches = [dialogues[i : i + self.batch_size] for i in range(0, len(dialogues), self.batch_size)]

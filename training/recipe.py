@@ -34,7 +34,7 @@ from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
-from duogen.training.config import OptimConfig, Recipe
+from duogen.training.config import Recipe, TuningConfig
 from duogen.training.data import View, draw_task, mixed_view, spoken_turns_of_task
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
@@ -124,7 +124,7 @@ class Run:
         return self._tune(model, config, "stage1", target, max_seconds, mixed_view(config.spoken, config.whole))
 
     def _tune(
-        self, model: Qwen2_5_VLForConditionalGeneration, config: OptimConfig, name: str, target: Path,
+        self, model: Qwen2_5_VLForConditionalGeneration, config: TuningConfig, name: str, target: Path,
         max_seconds: float | None, view: View,
     ) -> bool:  # fmt: skip
         # Each part draws dialogues of its own.

@@ -15,7 +15,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
-from duogen.training.config import OptimConfig, PretrainConfig, Stage1Config
+from duogen.training.config import Stage1Config, TuningConfig
 from duogen.training.data import Batch, View, WorldBatches, fact_ids, turns_of_task
 from duogen.training.loop import Trainer
 
@@ -45,7 +45,7 @@ def next_token_loss(
 def train_stage1(
     model: Qwen2_5_VLForConditionalGeneration,
     processor: DuoGenProcessor,
-    config: OptimConfig,
+    config: TuningConfig,
     folder: Path,
     seed: int,
     max_seconds: float | None = None,
@@ -56,8 +56,7 @@ def train_stage1(
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
     model.requires_grad_(True).train()
     trainer = Trainer(model, config, folder, seed)
-    lessons = config.lesson_steps if isinstance(config, PretrainConfig) else 0
-    world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=lessons)
+    world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps)
     batches = world.stream(trainer.step, workers)
     bov = processor.id(BOV)
     weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)

@@ -97,12 +97,12 @@ def test_the_mixed_view_has_its_shares_and_hides_only_what_the_model_paints() ->
         assert rough_length(glimpsed(task)) <= rough_length(turns_of_task(task))
 
 
-def test_lessons_come_first_and_in_equal_shares(tiny: DuoGenPipeline) -> None:
-    kinds = [draw_lesson(1, index).kind for index in range(10)]
-    assert kinds == ["set out", "list"] * 5
+def test_lessons_come_first_and_in_fixed_shares(tiny: DuoGenPipeline) -> None:
+    kinds = [draw_lesson(1, index).kind for index in range(12)]
+    assert kinds == ["set out", "list", "find", "find"] * 3
     batches = WorldBatches(1, 4, tiny.processor, spoken_turns_of_task, lesson_steps=GROUP)
     assert all(len(slots) in (0, 1) for step in range(GROUP) for slots in batches.batch(step).slots)
-    assert sum(len(slots) for slots in batches.batch(0).slots) == 2
+    assert sum(len(slots) for slots in batches.batch(0).slots) == 3
 
 
 def test_facts_are_the_words_that_a_picture_could_contradict(default_agent: Agent) -> None:

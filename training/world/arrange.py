@@ -84,6 +84,7 @@ SWAP = (
 )  # fmt: skip
 LIST = ("What is on my shelf?", "What can you see in this picture?", "Tell me what is on the shelf.")
 LISTED = ("On the shelf there is: {items}.", "I can see: {items}.")
+FIND = ("Where do I find {items}?", "Can you find {items} on my shelf?", "Help me find {items}.")
 DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A picture of {items}.")
 RETOUCH = ("Edit the picture: {clauses}.", "Edit this: {clauses}.")
 
@@ -123,20 +124,21 @@ class Arrange(Family):
     grammar = GRAMMAR
 
     def __init__(self) -> None:
-        self._kinds: dict[str, tuple[float, Callable[[random.Random, str], Task]]] = {
-            "set out": (0.22, self.set_out),
-            "edit": (0.26, self._edit),
-            "swap": (0.08, self._swap),
-            "follow-up": (0.16, self._follow_up),
-            "list": (0.12, self._list),
-            "draw": (0.09, self._draw),
-            "retouch": (0.07, self._retouch),
+        # Share of what people are taken to ask for, which the evaluation draws, and of what training practises.
+        self._kinds: dict[str, tuple[float, float, Callable[[random.Random, str], Task]]] = {
+            "set out": (0.22, 0.10, self.set_out),
+            "edit": (0.26, 0.27, self._edit),
+            "swap": (0.08, 0.12, self._swap),
+            "follow-up": (0.16, 0.14, self._follow_up),
+            "list": (0.06, 0.06, self._list),
+            "find": (0.06, 0.20, self.find),
+            "draw": (0.09, 0.06, self._draw),
+            "retouch": (0.07, 0.05, self._retouch),
         }
 
     def sample(self, rng: random.Random, split: str) -> Task:
-        weights = [weight for weight, _ in self._kinds.values()]
-        make = rng.choices([make for _, make in self._kinds.values()], weights)[0]
-        return make(rng, split)
+        asked, practised, makers = zip(*self._kinds.values(), strict=True)
+        return rng.choices(makers, practised if split == "train" else asked)[0](rng, split)
 
     def apply(self, scene: Scene, act: Action) -> Scene | None:
         v = dict(act.values)
@@ -302,6 +304,25 @@ class Arrange(Family):
             for place, thing in sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
         ]
         return join(names)
+
+    def find(self, rng: random.Random, split: str) -> Task:
+        """The task of saying where things stand, in the order asked for; the heart of every edit of a picture."""
+        scene = self.shelf(rng, split, rng.randint(2, 6))
+        # The first thing of a shelf is the one that only its split may show.
+        first, *others = scene.things.items()
+        wanted = [first, *rng.sample(others, rng.randint(0, min(3, len(others))))]
+        rng.shuffle(wanted)
+        kinds = [thing.kind for thing in scene.things.values()]
+        asked = [
+            f"the {thing.kind}"
+            if kinds.count(thing.kind) == 1 and rng.random() < 0.5
+            else f"the {thing.colour} {thing.kind}"
+            for _, thing in wanted
+        ]
+        found = join([f"the {t.colour} {t.kind} is in the {_place_names(*place)[0]}" for place, t in wanted])
+        request = _vary(rng.choice(FIND).format(items=join(asked)), rng)
+        turn = Turn(request, [found[0].upper() + found[1:] + "."], [], lambda final: True)
+        return Task("arrange", "find", scene, True, [turn])
 
     def _draw(self, rng: random.Random, split: str) -> Task:
         scene = self.shelf(rng, split, rng.randint(1, 4))
