@@ -158,6 +158,8 @@ class Run:
         # Half precision on disk, float32 when loaded: rounding changes less than one denoising step does.
         for part in (pipeline.mllm, pipeline.connector, pipeline.transformer):
             part.to(torch.float16)
+        for part in (pipeline.connector, pipeline.transformer, pipeline.vae):
+            part.register_to_config(_name_or_path="")  # where it lay on the machine that made it is nobody's business
         pipeline.save_pretrained(self.folder / "model")
         return True
 

@@ -21,6 +21,12 @@ def test_the_debug_recipe_makes_a_model_that_runs(debug_run: Path) -> None:
     assert json.loads((debug_run / "recipe.json").read_text())["recipe"]["stage2"]["ema_decay"] == 0.9
 
 
+def test_a_model_does_not_say_where_it_was_made(debug_run: Path) -> None:
+    texts = [path.read_text() for path in (debug_run / "model").rglob("*.json")]
+    assert len(texts) > 5
+    assert not any(str(debug_run) in text for text in texts)
+
+
 @pytest.mark.parametrize("mode", ["causal", "full"])
 def test_resumed_training_is_exact(tmp_path: Path, debug_run: Path, mode: str) -> None:
     """N steps in one go and in slices of a moment each end in the same weights, bit for bit."""
