@@ -110,14 +110,14 @@ def table(report: dict[str, Any]) -> str:
     settings, parser = report["settings"], report["parser"]
     columns = {key: COLUMNS[key] for key in SAID[settings["only"]]}
     rows = [["", *columns.values()], ["---"] * (len(columns) + 1)]
-    for name, rates in report["scores"].items():
+    named = dict(report["scores"])
+    if settings["only"] is None:
+        named |= {f"floor: {name}": rates for name, rates in report["floors"].items()}
+    for name, rates in named.items():
         rows.append([name, *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in columns)])
         if name == "overall":
             ranges = [report["intervals"][name][key] for key in columns]
             rows.append(["95 % interval", *("-" if r is None else f"{r[0]:.2f}-{r[1]:.2f}" for r in ranges)])
-    if settings["only"] is None:
-        for name, rates in report["floors"].items():
-            rows.append([f"floor: {name}", *("-" if rates[key] is None else f"{rates[key]:.3f}" for key in columns)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

@@ -116,8 +116,11 @@ def intervals(tallies: Sequence[Tally], seed: int = 0, draws: int = 1000) -> dic
     for name in counts[0]:
         right, of = np.array([count[name] for count in counts])[drawn].sum(1).T
         rates = right[of > 0] / of[of > 0]
-        low, high = np.quantile(rates, (0.025, 0.975)) if len(rates) else (0.0, 0.0)
-        found[name] = (round(float(low), 4), round(float(high), 4)) if len(rates) else None
+        if not len(rates):
+            found[name] = None
+            continue
+        low, high = np.quantile(rates, (0.025, 0.975))
+        found[name] = (round(float(low), 4), round(float(high), 4))
     return found
 
 
