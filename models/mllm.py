@@ -81,15 +81,16 @@ def batch_states(
     positions: Tensor,
     pixels: Tensor | None,
     grids: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """A padded training batch through the MLLM at once, on the model's device.
 
     Args:
         ids: [B, L], right-padded. positions: [3, B, L]. pixels, grids: of all pictures of the batch, in order.
 
     Returns:
-        The last layer's states [B, L, hidden] and all layers' states [B, L, layers, hidden]. Padding is not masked:
-        it stands to the right, where causal attention never looks.
+        The last layer's states [B, L, hidden], all layers' states [B, L, layers, hidden], and the embeddings of words and
+        pictures [B, L, hidden] that went in. Padding is not masked: it stands to the right, where causal attention never
+        looks.
     """
     ids, positions = ids.to(model.device), positions.to(model.device)
     order = torch.arange(ids.shape[1], device=ids.device).expand(1, *ids.shape)
@@ -102,7 +103,7 @@ def batch_states(
         output_hidden_states=True,
         use_cache=False,
     )
-    return out.last_hidden_state, torch.stack(out.hidden_states[1:], dim=2)
+    return out.last_hidden_state, torch.stack(out.hidden_states[1:], dim=2), out.hidden_states[0]
 
 
 def small_qwen(

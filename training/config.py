@@ -84,6 +84,9 @@ class TuningConfig(OptimConfig):
     lesson_steps: int = Field(
         0, ge=0, description="first steps, on short exercises: repeat a list, name what is seen, find a thing"
     )
+    naming_weight: float = Field(
+        1.0, ge=0, description="weight of the loss that has each picture token name what it shows; 0 leaves it out"
+    )
 
 
 class PretrainConfig(TuningConfig):

@@ -24,6 +24,7 @@ from duogen.models.vae import to_frames
 from duogen.training.world.arrange import Arrange
 from duogen.training.world.build import Build
 from duogen.training.world.render import render
+from duogen.training.world.scene import COLOURS, Scene
 from duogen.training.world.task import Task
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
@@ -40,17 +41,24 @@ def draw_task(seed: int, index: int, split: str = "train", family: str | None = 
     return FAMILIES[chosen].sample(rng, split)
 
 
+def _picture(scene: Scene) -> Image.Image:
+    """The picture of a scene, with the scene in its `info`, for losses that look at what is shown."""
+    image = render(scene)
+    image.info["scene"] = scene
+    return image
+
+
 def turns_of_task(task: Task) -> list[Turn]:
     """A task as the dialogue that the models learn from."""
     turns: list[Turn] = []
     for number, turn in enumerate(task.turns):
-        shown = [render(task.start)] if number == 0 and task.shows_start else []
+        shown = [_picture(task.start)] if number == 0 and task.shows_start else []
         turns.append(("user", [*shown, turn.request]))
         parts: list[str | Image.Image | None] = []
         for index, segment in enumerate(turn.segments):
             parts.append(segment)
             if index < len(turn.pictures):
-                parts.append(render(turn.pictures[index]))
+                parts.append(_picture(turn.pictures[index]))
         turns.append(("assistant", [part for part in parts if part != ""]))
     return turns
 
@@ -91,23 +99,27 @@ def glimpsed_turns_of_task(task: Task) -> list[Turn]:
 def draw_lesson(seed: int, index: int) -> Task:
     """A short exercise: a list to set out in the order given, a picture of a few things to describe, or things to find.
 
-    Every batch holds all of them, one, one and two in four: practised in turns, each is forgotten over the others.
+    Every batch holds all of them, one, one and six in eight: practised in turns, each is forgotten over the others. Half
+    of what is to be found is pointed at, and half of those shelves hold things of one colour: where colours tell things
+    apart, shapes are never learned to be matched.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
     arrange = FAMILIES["arrange"]
     assert isinstance(arrange, Arrange)
-    if index % 4 == 0:
+    if index % 8 == 0:
         return arrange.set_out(rng, "train")
-    if index % 4 == 1:
+    if index % 8 == 1:
         return arrange.describe(arrange.shelf(rng, "train", rng.randint(1, 3)), rng)
-    return arrange.find(rng, "train")
+    colours = (rng.choice(COLOURS),) if index % 2 else COLOURS
+    scene = arrange.shelf(rng, "train", rng.randint(2, 5), colours)
+    return arrange.point(rng, scene) if index % 8 < 5 else arrange.find(rng, scene, by_shape=0.8)
 
 
 @dataclass
 class Batch:
     """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L].
 
-    `slots` are each dialogue's pictures. All pictures in order: `pixels` and `grids` as patches for the vision encoder,
+    `slots` are each dialogue's pictures, `scenes` what they show, where that is known. All pictures in order: `pixels` and `grids` as patches for the vision encoder,
     `frames` [P, 3, height, width] as bytes.
     """
 
@@ -115,6 +127,7 @@ class Batch:
     positions: Tensor
     trained: Tensor
     slots: list[list[Slot]]
+    scenes: list[list[Scene | None]]
     pixels: Tensor | None
     grids: Tensor | None
     frames: Tensor | None
@@ -155,14 +168,15 @@ def collate(dialogues: list[list[Turn]], processor: DuoGenProcessor) -> Batch:
         positions[:, row, :size] = tape.positions()
         trained[row, :size] = torch.tensor(tape.trained)
     pixels = [patches for _, patches in laid if patches is not None]
-    parts = (part for turns in dialogues for _, own in turns for part in own)
-    images = [part for part in parts if isinstance(part, Image.Image)]
+    shown = [[part for _, own in turns for part in own if isinstance(part, Image.Image)] for turns in dialogues]
+    images = [image for own in shown for image in own]
     grids = [slot.grid for tape in tapes for slot in tape.slots]
     return Batch(
         ids,
         positions,
         trained,
         [tape.slots for tape in tapes],
+        [[image.info.get("scene") for image in own] for own in shown],
         torch.cat(pixels) if pixels else None,
         torch.tensor(grids) if grids else None,
         to_frames(images) if images else None,

@@ -18,28 +18,43 @@ from duogen.models.processor import BOV, DuoGenProcessor
 from duogen.training.config import Stage1Config, TuningConfig
 from duogen.training.data import Batch, View, WorldBatches, fact_ids, turns_of_task
 from duogen.training.loop import Trainer
+from duogen.training.naming import Naming
 
 
 def next_token_loss(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, bov: int, weights: Tensor
+    model: Qwen2_5_VLForConditionalGeneration,
+    processor: DuoGenProcessor,
+    batch: Batch,
+    weights: Tensor,
+    naming_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
     Args:
+        naming_weight: of the loss of `duogen.training.naming`, which is added.
         weights: [vocabulary], what each token counts as a target. How an answer is worded can't be foreseen, what it
             states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
 
     Returns:
         The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.
     """
-    states, _ = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
+    states, _, embedded = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
     targets, wanted = batch.ids[:, 1:].to(states.device), batch.trained[:, 1:].to(states.device)
     logits = model.lm_head(states[:, :-1][wanted])
     targets = targets[wanted]
     right = logits.argmax(-1) == targets
-    groups = {"accuracy": right, "fact_accuracy": right[weights[targets] > 1], "bov_accuracy": right[targets == bov]}
+    groups = {
+        "accuracy": right,
+        "fact_accuracy": right[weights[targets] > 1],
+        "bov_accuracy": right[targets == processor.id(BOV)],
+    }
     extra = {name: round(group.float().mean().item(), 4) for name, group in groups.items() if len(group)}
-    return F.cross_entropy(logits, targets, weight=weights), extra
+    loss = F.cross_entropy(logits, targets, weight=weights)
+    if naming_weight and (naming := Naming.of(batch, processor)):
+        named, accuracy = naming.loss(embedded, model.get_input_embeddings().weight, processor)
+        loss = loss + naming_weight * named
+        extra["naming_accuracy"] = round(accuracy, 4)
+    return loss, extra
 
 
 def train_stage1(
@@ -58,13 +73,12 @@ def train_stage1(
     trainer = Trainer(model, config, folder, seed)
     world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps)
     batches = world.stream(trainer.step, workers)
-    bov = processor.id(BOV)
     weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)
     if isinstance(config, Stage1Config):
         weights[fact_ids(processor)] = config.fact_weight
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return next_token_loss(model, next(batches), bov, weights)
+        return next_token_loss(model, processor, next(batches), weights, config.naming_weight)
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if trainer.ema is not None and done:

@@ -242,7 +242,7 @@ def frozen_states(mllm: Qwen2_5_VLForConditionalGeneration, batch: Batch, length
             if slot.asked < length < slot.end:
                 ids[row, slot.asked :] = 0
     grids = batch.grids[torch.tensor(keep)]
-    _, states = batch_states(
+    _, states, _ = batch_states(
         mllm, ids, batch.positions[:, :, :length], torch.cat(used) if used else None, grids if used else None
     )
     return states

@@ -98,11 +98,14 @@ def test_the_mixed_view_has_its_shares_and_hides_only_what_the_model_paints() ->
 
 
 def test_lessons_come_first_and_in_fixed_shares(tiny: DuoGenPipeline) -> None:
-    kinds = [draw_lesson(1, index).kind for index in range(12)]
-    assert kinds == ["set out", "list", "find", "find"] * 3
-    batches = WorldBatches(1, 4, tiny.processor, spoken_turns_of_task, lesson_steps=GROUP)
-    assert all(len(slots) in (0, 1) for step in range(GROUP) for slots in batches.batch(step).slots)
-    assert sum(len(slots) for slots in batches.batch(0).slots) == 3
+    lessons = [draw_lesson(1, index) for index in range(24)]
+    assert [lesson.kind for lesson in lessons] == ["set out", "list", *["point"] * 3, *["find"] * 3] * 3
+    alike = [len({thing.colour for thing in lesson.start.things.values()}) == 1 for lesson in lessons[3::8]]
+    assert all(alike), "every other shelf of things to find holds one colour, so that shapes must tell them apart"
+    batches = WorldBatches(1, 8, tiny.processor, spoken_turns_of_task, lesson_steps=GROUP)
+    for step in range(GROUP):
+        # One lesson in eight, a list to set out, shows no picture.
+        assert sorted(len(slots) for slots in batches.batch(step).slots) == [0] + [1] * 7
 
 
 def test_facts_are_the_words_that_a_picture_could_contradict(default_agent: Agent) -> None:

@@ -61,7 +61,7 @@ def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> Non
     """Cutting the sequence behind the last `<BOV>` saves work and changes no state that is read."""
     batch = collate([turns_of_task(task) for task in tasks_with_pictures(4)], tiny.processor)
     length = max(slots[-1].asked for slots in batch.slots)
-    _, whole = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
+    _, whole, _ = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
     cut = frozen_states(tiny.mllm, batch, length)
     for row, slots in enumerate(batch.slots):
         asked = slots[-1].asked

@@ -126,14 +126,14 @@ class Arrange(Family):
     def __init__(self) -> None:
         # Share of what people are taken to ask for, which the evaluation draws, and of what training practises.
         self._kinds: dict[str, tuple[float, float, Callable[[random.Random, str], Task]]] = {
-            "set out": (0.22, 0.10, self.set_out),
+            "set out": (0.22, 0.09, self.set_out),
             "edit": (0.26, 0.27, self._edit),
-            "swap": (0.08, 0.12, self._swap),
+            "swap": (0.08, 0.11, self._swap),
             "follow-up": (0.16, 0.14, self._follow_up),
-            "list": (0.06, 0.06, self._list),
-            "find": (0.06, 0.20, self.find),
-            "draw": (0.09, 0.06, self._draw),
-            "retouch": (0.07, 0.05, self._retouch),
+            "list": (0.06, 0.05, self._list),
+            "find": (0.06, 0.19, self._find),
+            "draw": (0.09, 0.07, self._draw),
+            "retouch": (0.07, 0.08, self._retouch),
         }
 
     def sample(self, rng: random.Random, split: str) -> Task:
@@ -156,15 +156,15 @@ class Arrange(Family):
 
     # The pieces that tasks are made of
 
-    def _newcomers(self, scene: Scene, may: Rule) -> list[tuple[Place, Thing]]:
-        """Every thing that doesn't stand in the scene yet, at every free place where it may."""
-        fresh = [thing for thing in _ALL if thing not in scene.things.values()]
+    def _newcomers(self, scene: Scene, may: Rule, colours: tuple[str, ...] = COLOURS) -> list[tuple[Place, Thing]]:
+        """Every thing of these colours that doesn't stand in the scene yet, at every free place where it may."""
+        fresh = [thing for thing in _ALL if thing not in scene.things.values() and thing.colour in colours]
         return [(place, thing) for place in scene.free for thing in fresh if may(thing, place)]
 
-    def shelf(self, rng: random.Random, split: str, count: int) -> Scene:
+    def shelf(self, rng: random.Random, split: str, count: int, colours: tuple[str, ...] = COLOURS) -> Scene:
         scene = Scene("shelf")
         for index in range(count):
-            scene = scene.put(*rng.choice(self._newcomers(scene, _rule(split, forced=index == 0))))
+            scene = scene.put(*rng.choice(self._newcomers(scene, _rule(split, forced=index == 0), colours)))
         return scene
 
     def _random_edit(self, rng: random.Random, split: str, scene: Scene, forced: bool) -> Action:
@@ -305,17 +305,24 @@ class Arrange(Family):
         ]
         return join(names)
 
-    def find(self, rng: random.Random, split: str) -> Task:
-        """The task of saying where things stand, in the order asked for; the heart of every edit of a picture."""
-        scene = self.shelf(rng, split, rng.randint(2, 6))
+    def _find(self, rng: random.Random, split: str) -> Task:
+        return self.find(rng, self.shelf(rng, split, rng.randint(2, 6)))
+
+    def find(self, rng: random.Random, scene: Scene, most: int = 4, by_shape: float = 0.5) -> Task:
+        """The task of saying where things stand, in the order asked for; the heart of every edit of a picture.
+
+        Args:
+            most: how many things are asked for at most, the first thing of the scene always among them.
+            by_shape: chance that a thing is named by its shape alone, where no other thing has that shape.
+        """
         # The first thing of a shelf is the one that only its split may show.
         first, *others = scene.things.items()
-        wanted = [first, *rng.sample(others, rng.randint(0, min(3, len(others))))]
+        wanted = [first, *rng.sample(others, rng.randint(0, min(most - 1, len(others))))]
         rng.shuffle(wanted)
         kinds = [thing.kind for thing in scene.things.values()]
         asked = [
             f"the {thing.kind}"
-            if kinds.count(thing.kind) == 1 and rng.random() < 0.5
+            if kinds.count(thing.kind) == 1 and rng.random() < by_shape
             else f"the {thing.colour} {thing.kind}"
             for _, thing in wanted
         ]
@@ -323,6 +330,19 @@ class Arrange(Family):
         request = _vary(rng.choice(FIND).format(items=join(asked)), rng)
         turn = Turn(request, [found[0].upper() + found[1:] + "."], [], lambda final: True)
         return Task("arrange", "find", scene, True, [turn])
+
+    def point(self, rng: random.Random, scene: Scene) -> Task:
+        """The exercise that finding is learned from: colour and place are asked for right behind a thing's name.
+
+        A thing is named by its shape where no other has that shape, and by its colour too where one has.
+        """
+        kinds = [thing.kind for thing in scene.things.values()]
+        wanted = list(scene.things.items())
+        rng.shuffle(wanted)
+        asked = [t.kind if kinds.count(t.kind) == 1 else f"{t.colour} {t.kind}" for _, t in wanted]
+        found = [f"{t.kind} {t.colour} {_place_names(*place)[0]}" for place, t in wanted]
+        turn = Turn("Point at " + ", ".join(asked), [", ".join(found)], [], lambda final: True)
+        return Task("arrange", "point", scene, True, [turn])
 
     def _draw(self, rng: random.Random, split: str) -> Task:
         scene = self.shelf(rng, split, rng.randint(1, 4))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from duogen.agent.agent import Agent
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.processor import IMAGE_PAD
+from duogen.training.data import collate, draw_task, turns_of_task
+from duogen.training.naming import KINDS, Naming, first_ids, token_things
+from duogen.training.world.render import backdrop, render
+from duogen.training.world.scene import COLOURS
+
+SIDE, COLUMNS = 32, 6
+
+
+@pytest.mark.parametrize("family", ["arrange", "build"])
+def test_the_tokens_named_are_those_that_differ_from_the_empty_picture(family: str) -> None:
+    for index in range(20):
+        task = draw_task(5, index, family=family)
+        for scene in task.pictures:
+            empty, full = (np.asarray(image, int) for image in (backdrop(scene.stage), render(scene)))
+            drawn = np.abs(full - empty).sum(-1).reshape(COLUMNS, SIDE, COLUMNS, SIDE).max((1, 3)) > 0
+            named = token_things(scene, COLUMNS)
+            assert {token for token, _, _ in named} == set(np.flatnonzero(drawn).tolist())
+            assert {(KINDS[kind], COLOURS[colour]) for _, kind, colour in named} == {
+                (thing.kind.partition("_")[0], thing.colour) for thing in scene.things.values()
+            }
+            assert token_things(scene, 2) == []
+
+
+def test_naming_is_right_where_tokens_are_the_words(default_agent: Agent) -> None:
+    processor = default_agent.pipeline.processor
+    batch = collate([turns_of_task(draw_task(1, index)) for index in range(4)], processor)
+    naming = Naming.of(batch, processor)
+    assert naming is not None
+    rows, places = naming.where.unbind(1)
+    assert (batch.ids[rows, places] == processor.id(IMAGE_PAD)).all()
+
+    words = torch.eye(len(processor.tokenizer)) * 20
+    kinds, colours = (torch.tensor(first_ids(names, processor)) for names in (KINDS, COLOURS))
+    embedded = torch.zeros(*batch.ids.shape, words.shape[1])
+    blank, _ = naming.loss(embedded, words, processor)
+    embedded[rows, places] = words[kinds[naming.kinds]] + words[colours[naming.colours]]
+    right, accuracy = naming.loss(embedded, words, processor)
+    wrong, none = naming.loss(embedded.flip(-1), words, processor)
+    assert accuracy == 1 and right < 0.01 < blank
+    assert none < 1 and wrong > right
+
+
+def test_pictures_of_unknown_scenes_are_left_out(tiny: DuoGenPipeline) -> None:
+    task = next(task for index in range(50) if (task := draw_task(1, index)).shows_start)
+    turns = turns_of_task(task)
+    for _, parts in turns:
+        for part in parts:
+            if not isinstance(part, str) and part is not None:
+                part.info.clear()
+    assert Naming.of(collate([turns], tiny.processor), tiny.processor) is None

@@ -1,0 +1,96 @@
+"""Naming: each picture token of the MLLM is to say what it shows, in the embeddings of the words themselves.
+
+From next-token prediction alone a small model learns to name what it looks at, but not to look for what is named: shapes
+differ by a fiftieth of the variance of its picture tokens, too little for attention to match them with a word. Where
+picture tokens are first drawn to the words' embeddings, finding is learned within a few hundred steps (docs/LOG.md;
+alignment of single picture tokens is from SEA, arXiv 2408.11813).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from duogen.models.processor import DuoGenProcessor
+from duogen.training.data import Batch
+from duogen.training.world.render import corner
+from duogen.training.world.scene import CANVAS, COLOURS, STAGES, Scene
+
+
+def _kind(kind: str) -> str:
+    """The word for a kind of thing: 'roof' for each of a roof's parts."""
+    return kind.partition("_")[0]
+
+
+KINDS = tuple(dict.fromkeys(_kind(kind) for stage in STAGES.values() for kind in stage.kinds))
+
+
+def token_things(scene: Scene, columns: int) -> list[tuple[int, int, int]]:
+    """The picture tokens that show a thing: index in reading order, index in `KINDS`, index in `COLOURS`.
+
+    None where the picture is so small to the model that a token shows more than one place.
+
+    Args:
+        columns: tokens in a row of the picture.
+    """
+    found = []
+    side = CANVAS // columns
+    across = STAGES[scene.stage].cell // side
+    for place, thing in scene.things.items():
+        x, y = (edge // side for edge in corner(scene.stage, place))
+        names = KINDS.index(_kind(thing.kind)), COLOURS.index(thing.colour)
+        found += [((y + down) * columns + x + right, *names) for down in range(across) for right in range(across)]
+    return found
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Which tokens of a batch show a thing, and how it is called.
+
+    `where` [N, 2] row and column in the batch, `kinds` and `colours` [N] indices in `KINDS` and `COLOURS`.
+    """
+
+    where: Tensor
+    kinds: Tensor
+    colours: Tensor
+
+    @staticmethod
+    def of(batch: Batch, processor: DuoGenProcessor) -> Naming | None:
+        """None where no picture of the batch shows a thing."""
+        merge = processor.image_processor.merge_size
+        named: list[tuple[int, ...]] = []
+        for row, (slots, scenes) in enumerate(zip(batch.slots, batch.scenes, strict=True)):
+            for slot, scene in zip(slots, scenes, strict=True):
+                if scene is None:
+                    continue
+                height, width = slot.grid[1] // merge, slot.grid[2] // merge
+                start = slot.end - 1 - height * width  # behind the tokens stands the picture's end mark
+                named += [(row, start + index, *names) for index, *names in token_things(scene, width)]
+        if not named:
+            return None
+        table = torch.tensor(named)
+        return Naming(table[:, :2], table[:, 2], table[:, 3])
+
+    def loss(self, embedded: Tensor, words: Tensor, processor: DuoGenProcessor) -> tuple[Tensor, float]:
+        """Cross-entropy of kind and colour among all kinds and all colours.
+
+        Args:
+            embedded: [B, L, hidden], what the language model is given. words: [vocabulary, hidden], its embeddings.
+
+        Returns:
+            The sum of the two, and the share of tokens whose kind is named right.
+        """
+        tokens = embedded[self.where[:, 0], self.where[:, 1]]
+        tokens = F.rms_norm(tokens, tokens.shape[-1:])
+        of_kind, of_colour = (tokens @ words[first_ids(names, processor)].T for names in (KINDS, COLOURS))
+        kinds, colours = self.kinds.to(tokens.device), self.colours.to(tokens.device)
+        loss = F.cross_entropy(of_kind, kinds) + F.cross_entropy(of_colour, colours)
+        return loss, (of_kind.argmax(-1) == kinds).float().mean().item()
+
+
+def first_ids(words: tuple[str, ...], processor: DuoGenProcessor) -> list[int]:
+    """The first token of each word, as it stands within a sentence."""
+    return [processor.tokenizer(" " + word)["input_ids"][0] for word in words]
