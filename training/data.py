@@ -28,7 +28,7 @@ from duogen.training.world.scene import COLOURS, Scene
 from duogen.training.world.task import Task
 
 FAMILIES = {"arrange": Arrange(), "build": Build()}
-PRACTISED = {"arrange": 2, "build": 1}
+PRACTISED = {"arrange": 3, "build": 2}
 """Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
