@@ -119,8 +119,8 @@ def draw_lesson(seed: int, index: int) -> Task:
 class Batch:
     """Dialogues of one step: `ids` [B, L] right-padded, `positions` [3, B, L], `trained` [B, L].
 
-    `slots` are each dialogue's pictures, `scenes` what they show, where that is known. All pictures in order: `pixels` and `grids` as patches for the vision encoder,
-    `frames` [P, 3, height, width] as bytes.
+    `slots` are each dialogue's pictures, `scenes` what they show, where that is known. All pictures in order: `pixels` and
+    `grids` as patches for the vision encoder, `frames` [P, 3, height, width] as bytes.
     """
 
     ids: Tensor

@@ -31,7 +31,7 @@ KINDS = tuple(dict.fromkeys(_kind(kind) for stage in STAGES.values() for kind in
 def token_things(scene: Scene, columns: int) -> list[tuple[int, int, int]]:
     """The picture tokens that show a thing: index in reading order, index in `KINDS`, index in `COLOURS`.
 
-    None where the picture is so small to the model that a token shows more than one place.
+    Nothing where the picture is so small to the model that a token shows more than one place.
 
     Args:
         columns: tokens in a row of the picture.
