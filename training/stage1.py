@@ -31,9 +31,9 @@ def next_token_loss(
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
     Args:
-        naming_weight: of the loss of `duogen.training.naming`, which is added.
         weights: [vocabulary], what each token counts as a target. How an answer is worded can't be foreseen, what it
             states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
+        naming_weight: of the loss of `duogen.training.naming`, which is added.
 
     Returns:
         The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.

@@ -308,16 +308,15 @@ class Arrange(Family):
     def _find(self, rng: random.Random, split: str) -> Task:
         return self.find(rng, self.shelf(rng, split, rng.randint(2, 6)))
 
-    def find(self, rng: random.Random, scene: Scene, most: int = 4, by_shape: float = 0.5) -> Task:
+    def find(self, rng: random.Random, scene: Scene, by_shape: float = 0.5) -> Task:
         """The task of saying where things stand, in the order asked for; the heart of every edit of a picture.
 
         Args:
-            most: how many things are asked for at most, the first thing of the scene always among them.
             by_shape: chance that a thing is named by its shape alone, where no other thing has that shape.
         """
         # The first thing of a shelf is the one that only its split may show.
         first, *others = scene.things.items()
-        wanted = [first, *rng.sample(others, rng.randint(0, min(most - 1, len(others))))]
+        wanted = [first, *rng.sample(others, rng.randint(0, min(3, len(others))))]
         rng.shuffle(wanted)
         kinds = [thing.kind for thing in scene.things.values()]
         asked = [
