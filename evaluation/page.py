@@ -50,7 +50,7 @@ def _section(number: int, answered: Answered) -> str:
         strides = walk(FAMILIES[task.family], turn, before, steps)
         good &= fine and all(stride.right for stride in strides if stride.step.pictured)
         body.append(f"<h2>{html.escape(turn.request)} <small>{said}</small></h2>")
-        shown = [_figure("", render(task.start))] if task.shows_start and turn is task.turns[0] else []
+        shown = [_figure("", render(scene)) for scene in task.shown] if turn is task.turns[0] else []
         body.append(f'<div class="row">{"".join([*shown, *map(_step, strides)])}</div>')
         if not turn.pictures:
             body.append(f"<p>right: {html.escape(' '.join(turn.segments))}</p>")

@@ -53,7 +53,7 @@ def walk(family: Family, turn: Turn, before: Scene, steps: Sequence[Step]) -> li
     """
     if turn.segments == [""]:
         goal = turn.pictures[-1]
-        return [Stride(step, [], before, goal, step.pictured and step.shown == goal) for step in steps]
+        return [Stride(step, [], before, goal, step.pictured and _fulfils(turn, step.shown)) for step in steps]
     strides: list[Stride] = []
     scene: Scene | None = before
     for step in steps:
@@ -73,6 +73,7 @@ class Tally:
     false_pictures: int = 0
     missed_pictures: int = 0
     plans: list[bool] = field(default_factory=list)
+    optimal: list[bool] = field(default_factory=list)
     states: list[bool] = field(default_factory=list)
     agreements: list[bool] = field(default_factory=list)
     kept: list[bool] = field(default_factory=list)
@@ -84,13 +85,14 @@ class Tally:
         self.hits += other.hits
         self.false_pictures += other.false_pictures
         self.missed_pictures += other.missed_pictures
-        for name in ("plans", "states", "agreements", "kept", "sequences", "readable", "answers"):
+        for name in ("plans", "optimal", "states", "agreements", "kept", "sequences", "readable", "answers"):
             getattr(self, name).extend(getattr(other, name))
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Of every score, how much was right and out of how much; they add up over answers."""
         lists = {
             "plan_legal_and_goal": self.plans,
+            "plan_optimal": self.optimal,
             "step_state_accuracy": self.states,
             "sequence_exact": self.sequences,
             "text_picture_agreement": self.agreements,
@@ -137,7 +139,8 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
     tally = Tally()
     if not turn.pictures:
         tally.false_pictures = sum(step.pictured for step in steps)
-        tally.answers.append(_answer("".join(s.text for s in steps)) == _answer("".join(turn.segments)))
+        said = "".join(step.text for step in steps)
+        tally.answers.append(family.answers(turn, before, said) and not tally.false_pictures)
         return tally, before
     if turn.segments == [""]:
         return _score_direct(turn, before, steps)
@@ -156,11 +159,15 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
             tally.agreements.append(_agrees(family, seen, step, actions))
             if previous is not None and truth is not None:
                 tally.kept += _kept(previous, truth, seen, step.shown)
-            seen = step.shown
+            # A picture of another stage says nothing that the next step could begin from.
+            seen = step.shown if step.shown is not None and step.shown.stage == before.stage else None
     pictures = sum(step.pictured for step in steps)
     tally.missed_pictures += max(0, len(turn.pictures) - max(pictures, tally.hits + tally.missed_pictures))
     reached = truth is not None and turn.goal(truth)
     tally.plans.append(reached)
+    if family.shortest:
+        stated = sum(len(family.read(step.text)) for step in steps)
+        tally.optimal.append(reached and stated <= len(turn.pictures))
     tally.sequences.append(exact and reached and pictures > 0)
     return tally, truth
 
@@ -172,11 +179,16 @@ def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tal
     tally.hits, tally.false_pictures = min(1, len(pictured)), max(0, len(pictured) - 1)
     tally.missed_pictures = 1 - tally.hits
     shown = pictured[-1].shown if pictured else None
-    tally.states.append(shown == goal)
+    right = _fulfils(turn, shown)
+    tally.states.append(right)
     tally.readable.append(shown is not None)
     tally.kept += _kept(before, goal, before, shown)
-    tally.sequences.append(shown == goal and len(pictured) == 1)
+    tally.sequences.append(right and len(pictured) == 1)
     return tally, goal
+
+
+def _fulfils(turn: Turn, shown: Scene | None) -> bool:
+    return shown is not None and turn.goal(shown)
 
 
 def _agrees(family: Family, seen: Scene | None, step: Step, actions: Sequence) -> bool:
@@ -193,8 +205,3 @@ def _kept(previous: Scene, truth: Scene, seen: Scene | None, shown: Scene | None
         return []
     untouched = [place for place in seen.things if place not in previous.changed(truth)]
     return [shown is not None and shown.things.get(place) == seen.things[place] for place in untouched]
-
-
-def _answer(text: str) -> str:
-    """What a text answer says after its opening words."""
-    return text.split(":", 1)[-1].strip().lower()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
 from typing import Any
 
 from PIL import Image
@@ -34,11 +33,18 @@ class Answered:
     steps: list[list[Step]]
 
 
-def tasks_of(split: str, family: str | None, limit: int, seed: int) -> list[Task]:
-    """The first `limit` tasks of a split, the same for every model."""
-    families = [family] if family else list(FAMILIES)
-    drawn = (draw_task(10_000 + seed, index, split, families[index % len(families)]) for index in count())
-    return list(islice(drawn, limit))
+def tasks_of(split: str, families: Sequence[str], limit: int, seed: int) -> list[Task]:
+    """The first `limit` tasks of a split, the same for every model; of all families in turn, where none is named."""
+    families = families or list(FAMILIES)
+    return [
+        _task(split, families[index % len(families)], index // len(families), index, seed) for index in range(limit)
+    ]
+
+
+def _task(split: str, family: str, number: int, index: int, seed: int) -> Task:
+    """Held-out tasks of a family that has a list of them come in its order."""
+    fixed = FAMILIES[family].fixed() if split == "held-out" else []
+    return fixed[number % len(fixed)] if fixed else draw_task(10_000 + seed, index, split, family)
 
 
 def answer(agent: Agent, task: Task, settings: PaintSettings) -> Answered:
@@ -46,7 +52,7 @@ def answer(agent: Agent, task: Task, settings: PaintSettings) -> Answered:
     document: Document | None = None
     steps = []
     for number, turn in enumerate(task.turns):
-        shown = [Picture.from_image(render(task.start))] if number == 0 and task.shows_start else []
+        shown = [Picture.from_image(render(scene)) for scene in task.shown] if number == 0 else []
         plan = agent.plan(turn.request, shown, after=document, settings=settings, max_pictures=MAX_PICTURES)
         document = plan.document
         steps.append(steps_of(document, document.messages[-1]))
@@ -59,7 +65,7 @@ def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MA
     family, scene, answered = FAMILIES[task.family], task.start, []
     turns: list[Dialogue] = []
     for number, turn in enumerate(task.turns):
-        shown = [render(task.start)] if number == 0 and task.shows_start else []
+        shown = [render(scene) for scene in task.shown] if number == 0 else []
         turns.append(("user", [*shown, turn.request]))
         session = Session(pipeline, turns)
         steps: list[Step] = []
@@ -154,7 +160,7 @@ def floors(answers: Sequence[Answered], seed: int = 0) -> dict[str, dict[str, fl
     everything = [step.shown for a in answers for steps in a.steps for step in steps if step.pictured]
 
     def copied(a: Answered) -> Iterator[Scene | None]:
-        yield a.task.start if a.task.shows_start else None
+        yield a.task.shown[-1] if a.task.shown else None
         yield from _shown(a)
 
     def shuffled(a: Answered) -> Iterator[Scene | None]:

@@ -22,13 +22,25 @@ from duogen.models.layout import Slot, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import to_frames
 from duogen.training.world.arrange import Arrange
+from duogen.training.world.beyond import Beyond
 from duogen.training.world.build import Build
+from duogen.training.world.cook import Cook
+from duogen.training.world.depict import Depict
+from duogen.training.world.draw import Draw
+from duogen.training.world.look import Look, listing
+from duogen.training.world.puzzle import Puzzle
 from duogen.training.world.render import render
+from duogen.training.world.route import Route
 from duogen.training.world.scene import COLOURS, Scene
-from duogen.training.world.task import Task
+from duogen.training.world.task import Family, Task
 
-FAMILIES = {"arrange": Arrange(), "build": Build()}
-PRACTISED = {"arrange": 3, "build": 2}
+_ARRANGE, _LOOK = Arrange(), Look()
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (_ARRANGE, Build(), Depict(), _LOOK, Beyond(), Cook(), Draw(), Route(), Puzzle())
+}
+PRACTISED = {
+    "arrange": 6, "build": 4, "depict": 2, "look": 5, "beyond": 1, "cook": 4, "draw": 2, "route": 2, "puzzle": 2,
+}  # fmt: skip
 """Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
@@ -52,7 +64,7 @@ def turns_of_task(task: Task) -> list[Turn]:
     """A task as the dialogue that the models learn from."""
     turns: list[Turn] = []
     for number, turn in enumerate(task.turns):
-        shown = [_picture(task.start)] if number == 0 and task.shows_start else []
+        shown = [_picture(scene) for scene in task.shown] if number == 0 else []
         turns.append(("user", [*shown, turn.request]))
         parts: list[str | Image.Image | None] = []
         for index, segment in enumerate(turn.segments):
@@ -66,20 +78,19 @@ def turns_of_task(task: Task) -> list[Turn]:
 def spoken_turns_of_task(task: Task) -> list[Turn]:
     """A task with few or no pictures, for pretraining: the same language at a fraction of the cost.
 
-    Half of the tasks that start from a picture become the description of that picture. In all others the pictures are
-    gone: what the first one shows is told in words, and a `<BOV>` stands where each of the others was.
+    Half of the tasks that start from a shelf become the description of that shelf. In all others the pictures are gone: what
+    the shelf holds is told in words, and a `<BOV>` stands where each other picture was. Questions about pictures, and
+    pictures that no words are known for, are shown.
     """
-    arrange = FAMILIES["arrange"]
-    assert isinstance(arrange, Arrange)
-    if task.shows_start:
+    if not task.turns[0].pictures or any(scene.stage != "shelf" for scene in task.shown):
+        return glimpsed_turns_of_task(task)
+    if task.shown:
         rng = random.Random(task.turns[0].request)
-        if task.turns[0].pictures and rng.random() < 0.5:
-            return turns_of_task(arrange.describe(task.start, rng))
-        if not task.turns[0].pictures:
-            return turns_of_task(task)
+        if rng.random() < 0.5:
+            return turns_of_task(_LOOK.describe(rng, task.start))
     turns: list[Turn] = []
     for number, turn in enumerate(task.turns):
-        told = f"On the shelf there is: {arrange.listing(task.start)}.\n" if number == 0 and task.shows_start else ""
+        told = f"On the shelf there is: {listing(task.start)}.\n" if number == 0 and task.shown else ""
         turns.append(("user", [told + turn.request]))
         parts: list[str | Image.Image | None] = []
         for index, segment in enumerate(turn.segments):
@@ -104,15 +115,13 @@ def draw_lesson(seed: int, index: int) -> Task:
     apart, shapes are never learned to be matched.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
-    arrange = FAMILIES["arrange"]
-    assert isinstance(arrange, Arrange)
     if index % 8 == 0:
-        return arrange.set_out(rng, "train")
+        return _ARRANGE.set_out(rng, "train")
     if index % 8 == 1:
-        return arrange.describe(arrange.shelf(rng, "train", rng.randint(1, 3)), rng)
+        return _LOOK.describe(rng, _ARRANGE.shelf(rng, "train", rng.randint(1, 3)))
     colours = (rng.choice(COLOURS),) if index % 2 else COLOURS
-    scene = arrange.shelf(rng, "train", rng.randint(2, 5), colours)
-    return arrange.point(rng, scene) if index % 8 < 5 else arrange.find(rng, scene, by_shape=0.8)
+    scene = _ARRANGE.shelf(rng, "train", rng.randint(2, 5), colours)
+    return _LOOK.point(rng, scene) if index % 8 < 5 else _LOOK.find(rng, scene, by_shape=0.8)
 
 
 @dataclass
@@ -148,10 +157,14 @@ def rough_length(turns: list[Turn]) -> int:
 
 
 def fact_ids(processor: DuoGenProcessor) -> list[int]:
-    """The tokens of all words that a picture could contradict: colours, shapes, places, numbers, parts."""
+    """The tokens of all words that a picture could contradict: colours, shapes, places, numbers, parts, ingredients.
+
+    A word that the tokenizer cuts into pieces is left out: its pieces are those of other words, too.
+    """
     slots = (slot for family in FAMILIES.values() for slot in family.grammar.words.values())
-    surfaces = {surface for values in slots for names in values.values() for surface in names}
-    return sorted({index for surface in surfaces for index in processor.tokenizer(" " + surface)["input_ids"]})
+    words = {word for values in slots for names in values.values() for name in names for word in name.split()}
+    found = [processor.tokenizer(" " + word)["input_ids"] for word in words - {"and"}]
+    return sorted({ids[0] for ids in found if len(ids) == 1})
 
 
 def collate(dialogues: list[list[Turn]], processor: DuoGenProcessor) -> Batch:

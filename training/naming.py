@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from duogen.models.processor import DuoGenProcessor
 from duogen.training.data import Batch
 from duogen.training.world.render import corner
-from duogen.training.world.scene import CANVAS, COLOURS, STAGES, Scene
+from duogen.training.world.scene import CANVAS, STAGES, Scene
 
 
 def _kind(kind: str) -> str:
@@ -25,24 +25,30 @@ def _kind(kind: str) -> str:
     return kind.partition("_")[0]
 
 
-KINDS = tuple(dict.fromkeys(_kind(kind) for stage in STAGES.values() for kind in stage.kinds))
+_ALL = [thing for name, stage in STAGES.items() if name != "sheet" for thing in stage.things]
+KINDS = tuple(dict.fromkeys(_kind(thing.kind) for thing in _ALL))
+COLOURS = tuple(dict.fromkeys(thing.colour for thing in _ALL))
+"""Colours and what stands in their place: forms of ingredients, sizes, digits."""
 
 
 def token_things(scene: Scene, columns: int) -> list[tuple[int, int, int]]:
     """The picture tokens that show a thing: index in reading order, index in `KINDS`, index in `COLOURS`.
 
-    Nothing where the picture is so small to the model that a token shows more than one place.
+    Nothing for drawings, whose strokes lie one over the other, and nothing where the picture is so small to the model
+    that a token shows more than one place.
 
     Args:
         columns: tokens in a row of the picture.
     """
     found = []
     side = CANVAS // columns
-    across = STAGES[scene.stage].cell // side
+    if scene.stage == "sheet":
+        return []
+    wide, high = STAGES[scene.stage].width // side, STAGES[scene.stage].height // side
     for place, thing in scene.things.items():
         x, y = (edge // side for edge in corner(scene.stage, place))
         names = KINDS.index(_kind(thing.kind)), COLOURS.index(thing.colour)
-        found += [((y + down) * columns + x + right, *names) for down in range(across) for right in range(across)]
+        found += [((y + down) * columns + x + right, *names) for down in range(high) for right in range(wide)]
     return found
 
 
@@ -85,12 +91,12 @@ class Naming:
         """
         tokens = embedded[self.where[:, 0], self.where[:, 1]]
         tokens = F.rms_norm(tokens, tokens.shape[-1:])
-        of_kind, of_colour = (tokens @ words[first_ids(names, processor)].T for names in (KINDS, COLOURS))
+        of_kind, of_colour = (tokens @ word_vectors(names, words, processor).T for names in (KINDS, COLOURS))
         kinds, colours = self.kinds.to(tokens.device), self.colours.to(tokens.device)
         loss = F.cross_entropy(of_kind, kinds) + F.cross_entropy(of_colour, colours)
         return loss, (of_kind.argmax(-1) == kinds).float().mean().item()
 
 
-def first_ids(words: tuple[str, ...], processor: DuoGenProcessor) -> list[int]:
-    """The first token of each word, as it stands within a sentence."""
-    return [processor.tokenizer(" " + word)["input_ids"][0] for word in words]
+def word_vectors(names: tuple[str, ...], words: Tensor, processor: DuoGenProcessor) -> Tensor:
+    """[names, hidden]: the embedding of each word as it stands within a sentence, the mean of its tokens'."""
+    return torch.stack([words[processor.tokenizer(" " + name)["input_ids"]].mean(0) for name in names])

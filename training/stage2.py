@@ -212,7 +212,7 @@ def _by_pictures(turns: list[Turn]) -> int:
 
 
 def _has_target(task: Task) -> bool:
-    return len(task.pictures) > task.shows_start
+    return any(turn.pictures for turn in task.turns)
 
 
 @torch.no_grad()

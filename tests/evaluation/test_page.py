@@ -11,7 +11,7 @@ from duogen.training.world.task import Task, Turn
 START = Scene("shelf", {(0, 0): Thing("ball", "red")})
 GOAL = START.put((2, 2), Thing("star", "green"))
 TURN = Turn("<b>do it</b>", ["Put a green star in the bottom right."], [GOAL], GOAL.__eq__)
-TASK = Task("arrange", "edit", START, True, [TURN])
+TASK = Task("arrange", "edit", START, (START,), [TURN])
 
 
 def answered(text: str, shown: Scene) -> Answered:
@@ -35,6 +35,6 @@ def test_text_never_becomes_markup() -> None:
 
 def test_a_question_is_shown_with_its_right_answer() -> None:
     turn = Turn("What is on my shelf?", ["I can see: a red ball in the top left."], [], lambda scene: True)
-    task = Task("arrange", "list", START, True, [turn])
+    task = Task("look", "list", START, (START,), [turn])
     made = page([Answered(task, [[Step("I can see: a blue cup.", False)]])], "")
     assert "answer exact: no" in made and "right: I can see: a red ball" in made

@@ -23,13 +23,13 @@ def perfect(task: Task) -> Answered:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_worlds_own_answers_score_one(family: str) -> None:
     total = Tally()
-    for task in tasks_of("held-out", family, 80, 0):
+    for task in tasks_of("held-out", [family], 80, 0):
         total.add(score(perfect(task)))
-    assert set(total.rates().values()) == {1.0}
+    assert set(total.rates().values()) - {None} == {1.0}
 
 
 def test_floor_controls_score_low() -> None:
-    answers = [perfect(task) for task in tasks_of("held-out", None, 80, 0)]
+    answers = [perfect(task) for task in tasks_of("held-out", (), 80, 0)]
     for name, rates in floors(answers).items():
         state = rates["step_state_accuracy"]
         assert state is not None and state < (0.4 if name == "shuffled pictures" else 0.15), name
@@ -90,7 +90,7 @@ def test_answers_in_text() -> None:
 
 
 def test_the_parser_is_measured_beside() -> None:
-    accuracy = parser_accuracy(tasks_of("held-out", None, 30, 0))
+    accuracy = parser_accuracy(tasks_of("held-out", (), 45, 0))
     assert accuracy["clean"] == 1.0 and accuracy["noised"] >= 0.98
 
 

@@ -8,14 +8,14 @@ from duogen.agent.agent import Agent
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import IMAGE_PAD
 from duogen.training.data import collate, draw_task, turns_of_task
-from duogen.training.naming import KINDS, Naming, first_ids, token_things
-from duogen.training.world.render import backdrop, render
-from duogen.training.world.scene import COLOURS
+from duogen.training.naming import COLOURS, KINDS, Naming, token_things, word_vectors
+from duogen.training.world.backdrops import backdrop
+from duogen.training.world.render import render
 
 SIDE, COLUMNS = 32, 6
 
 
-@pytest.mark.parametrize("family", ["arrange", "build"])
+@pytest.mark.parametrize("family", ["arrange", "build", "cook", "puzzle"])
 def test_the_tokens_named_are_those_that_differ_from_the_empty_picture(family: str) -> None:
     for index in range(20):
         task = draw_task(5, index, family=family)
@@ -39,10 +39,10 @@ def test_naming_is_right_where_tokens_are_the_words(default_agent: Agent) -> Non
     assert (batch.ids[rows, places] == processor.id(IMAGE_PAD)).all()
 
     words = torch.eye(len(processor.tokenizer)) * 20
-    kinds, colours = (torch.tensor(first_ids(names, processor)) for names in (KINDS, COLOURS))
+    kinds, colours = (word_vectors(names, words, processor) for names in (KINDS, COLOURS))
     embedded = torch.zeros(*batch.ids.shape, words.shape[1])
     blank, _ = naming.loss(embedded, words, processor)
-    embedded[rows, places] = words[kinds[naming.kinds]] + words[colours[naming.colours]]
+    embedded[rows, places] = kinds[naming.kinds] + colours[naming.colours]
     right, accuracy = naming.loss(embedded, words, processor)
     wrong, none = naming.loss(embedded.flip(-1), words, processor)
     assert accuracy == 1 and right < 0.01 < blank
@@ -50,7 +50,7 @@ def test_naming_is_right_where_tokens_are_the_words(default_agent: Agent) -> Non
 
 
 def test_pictures_of_unknown_scenes_are_left_out(tiny: DuoGenPipeline) -> None:
-    task = next(task for index in range(50) if (task := draw_task(1, index)).shows_start)
+    task = next(task for index in range(50) if (task := draw_task(1, index)).shown and task.shown[0].stage == "shelf")
     turns = turns_of_task(task)
     for _, parts in turns:
         for part in parts:

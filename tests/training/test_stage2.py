@@ -14,7 +14,7 @@ from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_st
 
 def tasks_with_pictures(count: int) -> list:
     drawn = (draw_task(3, index) for index in range(100))
-    return [task for task in drawn if len(task.pictures) > task.shows_start][:count]
+    return [task for task in drawn if len(task.pictures) > len(task.shown)][:count]
 
 
 def test_masks_let_a_picture_see_what_it_will_see_when_painted(tiny: DuoGenPipeline) -> None:

@@ -11,15 +11,15 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from duogen.training.world.language import Action, Grammar, a, action, join
+from duogen.training.world.language import Action, Grammar, action, join
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, narrate
+from duogen.training.world.task import Family, Task, Turn, narrate, vary
 
 _ROWS = (("top",), ("middle", "centre"), ("bottom",))
 _COLUMNS = (("left",), ("middle", "centre"), ("right",))
 
 
-def _place_names(column: int, row: int) -> tuple[str, ...]:
+def place_names(column: int, row: int) -> tuple[str, ...]:
     if (column, row) == (1, 1):
         return ("centre", "middle")
     return tuple(f"{r} {c}" for r in _ROWS[row] for c in _COLUMNS[column])
@@ -30,7 +30,7 @@ GRAMMAR = Grammar(
     words={
         "colour": {colour: (colour,) for colour in COLOURS},
         "kind": {kind: (kind,) for kind in OBJECTS},
-        "place": {place: _place_names(*place) for place in PLACES},
+        "place": {place: place_names(*place) for place in PLACES},
     },
     # `colour`, `kind`, `place` are what comes to be; `colour2`, `kind2`, `place2` what was there before. Every sentence says
     # where: a reader needn't search, and neither needs the painter.
@@ -82,9 +82,6 @@ SWAP = (
     "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.",
     "How do I make the {a} and the {b} change places?",
 )  # fmt: skip
-LIST = ("What is on my shelf?", "What can you see in this picture?", "Tell me what is on the shelf.")
-LISTED = ("On the shelf there is: {items}.", "I can see: {items}.")
-FIND = ("Where do I find {items}?", "Can you find {items} on my shelf?", "Help me find {items}.")
 DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A picture of {items}.")
 RETOUCH = ("Edit the picture: {clauses}.", "Edit this: {clauses}.")
 
@@ -110,13 +107,6 @@ def _rule(split: str, forced: bool) -> Rule:
     return is_held_out if forced else lambda thing, place: True
 
 
-def _vary(request: str, rng: random.Random) -> str:
-    request = request[0].upper() + request[1:]
-    if rng.random() < 0.15:
-        request = request.lower().rstrip(".?")
-    return request
-
-
 class Arrange(Family):
     """Objects on a shelf. See the module's docstring for what is held out."""
 
@@ -126,14 +116,12 @@ class Arrange(Family):
     def __init__(self) -> None:
         # Share of what people are taken to ask for, which the evaluation draws, and of what training practises.
         self._kinds: dict[str, tuple[float, float, Callable[[random.Random, str], Task]]] = {
-            "set out": (0.22, 0.09, self.set_out),
-            "edit": (0.26, 0.27, self._edit),
-            "swap": (0.08, 0.11, self._swap),
-            "follow-up": (0.16, 0.14, self._follow_up),
-            "list": (0.06, 0.05, self._list),
-            "find": (0.06, 0.19, self._find),
-            "draw": (0.09, 0.07, self._draw),
-            "retouch": (0.07, 0.08, self._retouch),
+            "set out": (0.26, 0.13, self.set_out),
+            "edit": (0.30, 0.34, self._edit),
+            "swap": (0.10, 0.14, self._swap),
+            "follow-up": (0.18, 0.18, self._follow_up),
+            "draw": (0.09, 0.10, self._draw),
+            "retouch": (0.07, 0.11, self._retouch),
         }
 
     def sample(self, rng: random.Random, split: str) -> Task:
@@ -227,12 +215,19 @@ class Arrange(Family):
 
     def _turn(self, request: str, steps: list[str], scenes: list[Scene], rng: random.Random) -> Turn:
         goal = scenes[-1]
-        return Turn(_vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal)
+        return Turn(vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal)
 
     def _items(self, scene: Scene, rng: random.Random, order: list[Place]) -> str:
         said = "a {colour} {kind} in the {place}"
         things = [(place, scene.things[place]) for place in order]
         return join([GRAMMAR.fill(said, rng, colour=t.colour, kind=t.kind, place=place) for place, t in things])
+
+    def random_edit(self, rng: random.Random, split: str, scene: Scene) -> tuple[Action, Scene]:
+        """A legal edit that belongs to the split, and the scene after it."""
+        act = self._random_edit(rng, split, scene, forced=True)
+        after = self.apply(scene, act)
+        assert after is not None, f"illegal {act} on {scene}"
+        return act, after
 
     # One method for each sort of request
 
@@ -247,13 +242,13 @@ class Arrange(Family):
             order.append(place)
         request = rng.choice(SET_OUT).format(items=self._items(scene, rng, order))
         turn = self._turn(request, steps, scenes, rng)
-        return Task("arrange", "set out", Scene("shelf"), False, [turn])
+        return Task("arrange", "set out", Scene("shelf"), (), [turn])
 
     def _edit(self, rng: random.Random, split: str) -> Task:
         start = self.shelf(rng, split, rng.randint(2, 6))
         clauses, steps, scenes = self._edits(rng, split, start, rng.choice((1, 2, 2, 3, 3, 4)))
         request = rng.choice(EDIT).format(clauses=join(clauses))
-        return Task("arrange", "edit", start, True, [self._turn(request, steps, scenes, rng)])
+        return Task("arrange", "edit", start, (start,), [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
         may = _rule(split, forced=False)
@@ -278,7 +273,7 @@ class Arrange(Family):
             scene = scene.clear(source).put(target, thing)
             scenes.append(scene)
         request = rng.choice(SWAP).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")
-        return Task("arrange", "swap", start, True, [self._turn(request, steps, scenes, rng)])
+        return Task("arrange", "swap", start, (start,), [self._turn(request, steps, scenes, rng)])
 
     def _follow_up(self, rng: random.Random, split: str) -> Task:
         first = rng.choice((self.set_out, self._edit))(rng, split)
@@ -286,74 +281,19 @@ class Arrange(Family):
         clauses, steps, scenes = self._edits(rng, split, scene, rng.choice((1, 1, 2)))
         request = rng.choice(FOLLOW_UP).format(clauses=join(clauses))
         turns = [*first.turns, self._turn(request, steps, scenes, rng)]
-        return Task("arrange", "follow-up", first.start, first.shows_start, turns)
-
-    def _list(self, rng: random.Random, split: str) -> Task:
-        return self.describe(self.shelf(rng, split, rng.randint(1, 6)), rng)
-
-    def describe(self, scene: Scene, rng: random.Random) -> Task:
-        """The task of saying in words what a picture shows."""
-        listed = rng.choice(LISTED).format(items=self.listing(scene))
-        turn = Turn(_vary(rng.choice(LIST), rng), [listed], [], lambda final: True)
-        return Task("arrange", "list", scene, True, [turn])
-
-    def listing(self, scene: Scene) -> str:
-        """All things of a scene in reading order, in one fixed wording."""
-        names = [
-            f"{a(f'{thing.colour} {thing.kind}')} in the {_place_names(*place)[0]}"
-            for place, thing in sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
-        ]
-        return join(names)
-
-    def _find(self, rng: random.Random, split: str) -> Task:
-        return self.find(rng, self.shelf(rng, split, rng.randint(2, 6)))
-
-    def find(self, rng: random.Random, scene: Scene, by_shape: float = 0.5) -> Task:
-        """The task of saying where things stand, in the order asked for; the heart of every edit of a picture.
-
-        Args:
-            by_shape: chance that a thing is named by its shape alone, where no other thing has that shape.
-        """
-        # The first thing of a shelf is the one that only its split may show.
-        first, *others = scene.things.items()
-        wanted = [first, *rng.sample(others, rng.randint(0, min(3, len(others))))]
-        rng.shuffle(wanted)
-        kinds = [thing.kind for thing in scene.things.values()]
-        asked = [
-            f"the {thing.kind}"
-            if kinds.count(thing.kind) == 1 and rng.random() < by_shape
-            else f"the {thing.colour} {thing.kind}"
-            for _, thing in wanted
-        ]
-        found = join([f"the {t.colour} {t.kind} is in the {_place_names(*place)[0]}" for place, t in wanted])
-        request = _vary(rng.choice(FIND).format(items=join(asked)), rng)
-        turn = Turn(request, [found[0].upper() + found[1:] + "."], [], lambda final: True)
-        return Task("arrange", "find", scene, True, [turn])
-
-    def point(self, rng: random.Random, scene: Scene) -> Task:
-        """The exercise that finding is learned from: colour and place are asked for right behind a thing's name.
-
-        A thing is named by its shape where no other has that shape, and by its colour too where one has.
-        """
-        kinds = [thing.kind for thing in scene.things.values()]
-        wanted = list(scene.things.items())
-        rng.shuffle(wanted)
-        asked = [t.kind if kinds.count(t.kind) == 1 else f"{t.colour} {t.kind}" for _, t in wanted]
-        found = [f"{t.kind} {t.colour} {_place_names(*place)[0]}" for place, t in wanted]
-        turn = Turn("Point at " + ", ".join(asked), [", ".join(found)], [], lambda final: True)
-        return Task("arrange", "point", scene, True, [turn])
+        return Task("arrange", "follow-up", first.start, first.shown, turns)
 
     def _draw(self, rng: random.Random, split: str) -> Task:
         scene = self.shelf(rng, split, rng.randint(1, 4))
         order = list(scene.things)
         request = rng.choice(DRAW).format(items=self._items(scene, rng, order))
-        turn = Turn(_vary(request, rng), [""], [scene], lambda final: final == scene)
-        return Task("arrange", "draw", Scene("shelf"), False, [turn])
+        turn = Turn(vary(request, rng), [""], [scene], lambda final: final == scene)
+        return Task("arrange", "draw", Scene("shelf"), (), [turn])
 
     def _retouch(self, rng: random.Random, split: str) -> Task:
         start = self.shelf(rng, split, rng.randint(1, 6))
         clauses, _, scenes = self._edits(rng, split, start, 1)
         turn = Turn(
-            _vary(rng.choice(RETOUCH).format(clauses=clauses[0]), rng), [""], scenes, lambda final: final == scenes[-1]
+            vary(rng.choice(RETOUCH).format(clauses=clauses[0]), rng), [""], scenes, lambda final: final == scenes[-1]
         )
-        return Task("arrange", "retouch", start, True, [turn])
+        return Task("arrange", "retouch", start, (start,), [turn])

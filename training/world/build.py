@@ -22,7 +22,7 @@ STRUCTURES = ("tower", "wall", "house", "castle", "pyramid", "bridge")
 PRACTISED = (2, 2, 3, 4, 2, 4)
 """Shares of the structures in training; the evaluation asks for all of them alike."""
 COLUMNS, ROWS = STAGES["meadow"].columns, STAGES["meadow"].rows
-_PARTS = {
+PARTS_OF = {
     "roof": ("roof_left", "roof_middle", "roof_right"),
     "door": ("door_left", "door_right"),
     "battlements": ("battlement",),
@@ -35,7 +35,7 @@ GRAMMAR = Grammar(
         "colour": {colour: (colour,) for colour in COLOURS},
         "number": {number: (word,) for number, word in NUMBERS.items()},
         "side": {"left": ("left",), "right": ("right",)},
-        "part": {part: (part,) for part in _PARTS},
+        "part": {part: (part,) for part in PARTS_OF},
     },
     templates={
         "ground": (
@@ -90,8 +90,8 @@ class _Plan:
     size: str
 
 
-def _colours_of(scene: Scene, part: str) -> set[str]:
-    return {thing.colour for thing in scene.things.values() if thing.kind in _PARTS[part]}
+def colours_of(scene: Scene, part: str) -> set[str]:
+    return {thing.colour for thing in scene.things.values() if thing.kind in PARTS_OF[part]}
 
 
 def _main(colour: str, place: Place) -> Callable[[Scene], bool]:
@@ -99,7 +99,7 @@ def _main(colour: str, place: Place) -> Callable[[Scene], bool]:
 
 
 def _part(part: str, colour: str) -> Callable[[Scene], bool]:
-    return lambda scene: _colours_of(scene, part) == {colour}
+    return lambda scene: colours_of(scene, part) == {colour}
 
 
 def _beam(colour: str) -> Callable[[Scene], bool]:
@@ -149,7 +149,7 @@ class Build(Family):
             for place in tops:
                 scene = scene.put(place, Thing("flag", v["colour"]))
             return scene
-        places = [place for place, thing in scene.things.items() if thing.kind in _PARTS[v["part"]]]
+        places = [place for place, thing in scene.things.items() if thing.kind in PARTS_OF[v["part"]]]
         for place in places:
             scene = scene.put(place, Thing(scene.things[place].kind, v["colour"]))
         return scene if places else None
@@ -202,7 +202,7 @@ class Build(Family):
         turns = [Turn(request, narrate(steps, rng), scenes, _all(wishes))]
         if rng.random() < 0.2 and (follow := self._follow_up(rng, structure, main, scene)):
             turns.append(follow)
-        return Task("build", structure, Scene("meadow"), False, turns)
+        return Task("build", structure, Scene("meadow"), (), turns)
 
     def _request(self, rng: random.Random, what: str) -> str:
         asked = rng.choice((
@@ -234,17 +234,17 @@ class Build(Family):
         items = join([f"{count} {colour} {name}{'s' * (count > 1)}" for (name, colour), count in listed])
         request = rng.choice(("What do I need to build {what}?", "Which parts does {what} take?")).format(what=what)
         answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)
-        return Task("build", "needs", Scene("meadow"), False, [Turn(request, [answer], [], lambda scene: True)])
+        return Task("build", "needs", Scene("meadow"), (), [Turn(request, [answer], [], lambda scene: True)])
 
     def _follow_up(self, rng: random.Random, structure: str, main: str, scene: Scene) -> Turn | None:
-        parts = [part for part in _PARTS if _colours_of(scene, part)]
+        parts = [part for part in PARTS_OF if colours_of(scene, part)]
         if not parts:
             return None
         part = rng.choice(parts)
         accent = structure == "house" and part == "door"
         colour = rng.choice([
             colour for colour in COLOURS
-            if colour not in _colours_of(scene, part) and not (accent and is_held_out(structure, main, colour))
+            if colour not in colours_of(scene, part) and not (accent and is_held_out(structure, main, colour))
         ])  # fmt: skip
         act = action("repaint", part=part, colour=colour)
         after = self.apply(scene, act)

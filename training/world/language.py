@@ -41,11 +41,18 @@ class Grammar:
     Args:
         words: for each slot type, the surfaces of each value, the preferred one first.
         templates: for each verb, sentences with slots in braces; ``{colour2}`` is a second slot of type ``colour``.
+        lists: slot types that hold several values of another type, as tuples: "the egg, the milk and the ham".
     """
 
-    def __init__(self, words: Mapping[str, Mapping[object, Sequence[str]]], templates: Mapping[str, Sequence[str]]):
+    def __init__(
+        self,
+        words: Mapping[str, Mapping[object, Sequence[str]]],
+        templates: Mapping[str, Sequence[str]],
+        lists: Mapping[str, str] | None = None,
+    ) -> None:
         self.words = words
         self.templates = templates
+        self.lists = lists or {}
         self._surfaces = {
             slot: {surface.lower(): value for value, surfaces in values.items() for surface in surfaces}
             for slot, values in words.items()
@@ -60,10 +67,13 @@ class Grammar:
         parts, last = [], 0
         for match in _SLOT.finditer(sentence):
             slot, number = match.groups()
-            options = sorted(self._surfaces[slot], key=len, reverse=True)
+            item = self.lists.get(slot, slot)
+            option = "|".join(map(re.escape, sorted(self._surfaces[item], key=len, reverse=True)))
+            if slot in self.lists:
+                option = f"the (?:{option})(?:(?:, | and )the (?:{option}))*"
             before = re.escape(sentence[last : match.start()])
             parts.append(re.sub(r"\b([aA])\\ $", r"\1n?\\ ", before))
-            parts.append(f"(?P<{slot}{number}>{'|'.join(map(re.escape, options))})")
+            parts.append(f"(?P<{slot}{number}>{option})")
             last = match.end()
         return "^" + "".join(parts) + re.escape(sentence[last:]) + "$"
 
@@ -77,7 +87,11 @@ class Grammar:
 
         def surface(match: re.Match[str]) -> str:
             slot, number = match.groups()
-            surfaces = self.words[slot][values[slot + number]]
+            value = values[slot + number]
+            if slot in self.lists:
+                assert isinstance(value, tuple)
+                return join([f"the {self.words[self.lists[slot]][item][0]}" for item in value])
+            surfaces = self.words[slot][value]
             return rng.choice(list(surfaces)) if rng else surfaces[0]
 
         text = _SLOT.sub(surface, sentence)
@@ -89,10 +103,16 @@ class Grammar:
         for verb, pattern in self._patterns:
             found = pattern.match(sentence)
             if found:
-                slots = {name: self._surfaces[name.rstrip("0123456789")][text.lower()]
-                         for name, text in found.groupdict().items()}  # fmt: skip
-                return action(verb, **slots)
+                return action(verb, **{name: self._value(name, text) for name, text in found.groupdict().items()})
         return None
+
+    def _value(self, name: str, text: str) -> object:
+        """What a slot of that name says."""
+        slot = name.rstrip("0123456789")
+        if slot in self.lists:
+            surfaces = self._surfaces[self.lists[slot]]
+            return tuple(surfaces[item.removeprefix("the ")] for item in re.split(", | and ", text.lower()))
+        return self._surfaces[slot][text.lower()]
 
 
 def a(phrase: str) -> str:

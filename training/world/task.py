@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from duogen.training.world.language import Action, Grammar
 from duogen.training.world.scene import Scene
@@ -27,26 +28,33 @@ class Turn:
 
 @dataclass(frozen=True)
 class Task:
-    """A whole dialogue: an optional picture from the user, then turns. `kind` names the sort of request."""
+    """A whole dialogue: pictures from the user, then turns.
+
+    `kind` names the sort of request, `start` is the scene that the first answer begins from, `shown` what the user's
+    pictures show: often `start`, a finished dish where the recipe is asked for, two scenes to compare, or nothing.
+    """
 
     family: str
     kind: str
     start: Scene
-    shows_start: bool
+    shown: tuple[Scene, ...]
     turns: list[Turn] = field(default_factory=list)
 
     @property
     def pictures(self) -> list[Scene]:
         """Every picture of the dialogue in order, the user's first."""
-        own = [scene for turn in self.turns for scene in turn.pictures]
-        return [self.start, *own] if self.shows_start else own
+        return [*self.shown, *(scene for turn in self.turns for scene in turn.pictures)]
 
 
 class Family(ABC):
-    """A sort of task: how to draw one at random, how to say it, and how to check an answer."""
+    """A sort of task: how to draw one at random, how to say it, and how to check an answer.
+
+    `shortest`: whether of all answers that reach the goal the shortest are the best.
+    """
 
     name: str
     grammar: Grammar
+    shortest = False
 
     @abstractmethod
     def sample(self, rng: random.Random, split: str) -> Task:
@@ -56,9 +64,42 @@ class Family(ABC):
     def apply(self, scene: Scene, act: Action) -> Scene | None:
         """The scene after an action, or None where the action isn't legal there."""
 
+    def fixed(self) -> list[Task]:
+        """The held-out tasks, where they are a list of their own and not drawn at random."""
+        return []
+
+    def answers(self, turn: Turn, before: Scene, text: str) -> bool:
+        """Whether a text, written without a picture, is the right answer to a turn that begins from a scene.
+
+        Opening words up to a colon don't count.
+        """
+        return _bare(text) == _bare("".join(turn.segments))
+
     def read(self, segment: str) -> list[Action]:
         """The actions that a segment of text states, in order."""
         return [act for line in segment.splitlines() if (act := self.grammar.read(line)) is not None]
+
+
+def _bare(text: str) -> str:
+    return text.split(":", 1)[-1].strip().lower()
+
+
+def held_out(*key: object) -> bool:
+    """Whether a composition is kept out of training: one in eight, by the checksum of what it is made of."""
+    return crc32("/".join(map(str, key)).encode()) % 8 == 0
+
+
+def wording(options: Sequence[str], rng: random.Random, split: str) -> str:
+    """One of the ways to ask; the last one is kept out of training."""
+    return rng.choice(options[:-1] if split == "train" else options)
+
+
+def vary(request: str, rng: random.Random) -> str:
+    """A request as people type it: with a capital letter and a full stop, or, one in seven, without."""
+    request = request[0].upper() + request[1:]
+    if rng.random() < 0.15:
+        request = request.lower().rstrip(".?")
+    return request
 
 
 INTROS = (
