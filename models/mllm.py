@@ -120,7 +120,7 @@ def small_qwen(
     images = processor.image_processor
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": -(-len(processor.tokenizer) // 64) * 64,
+            "vocab_size": vocabulary(processor),
             "hidden_size": hidden,
             "intermediate_size": hidden * 8 // 3 // 32 * 32,
             "num_hidden_layers": layers,
@@ -151,10 +151,22 @@ def small_qwen(
             "window_size": 8 * images.patch_size,
             "initializer_range": vision_hidden**-0.5,
         },
-        image_token_id=processor.id(IMAGE_PAD),
-        video_token_id=processor.id(VIDEO_PAD),
-        vision_start_token_id=processor.id(VISION_START),
-        vision_end_token_id=processor.id(VISION_END),
+        **token_ids(processor),
         tie_word_embeddings=True,
     )
     return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def vocabulary(processor: DuoGenProcessor) -> int:
+    """The number of embeddings for a tokenizer: its tokens, rounded up to a multiple of 64."""
+    return -(-len(processor.tokenizer) // 64) * 64
+
+
+def token_ids(processor: DuoGenProcessor) -> dict[str, int]:
+    """The marks around and for pictures, as a model's config names them."""
+    return {
+        "image_token_id": processor.id(IMAGE_PAD),
+        "video_token_id": processor.id(VIDEO_PAD),
+        "vision_start_token_id": processor.id(VISION_START),
+        "vision_end_token_id": processor.id(VISION_END),
+    }

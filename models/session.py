@@ -104,7 +104,7 @@ class Session:
         bov, end = processor.id(BOV), processor.id(IM_END)
         generator = torch.Generator().manual_seed(settings.seed)
         written: list[int] = []
-        shown = ""
+        shown = text = ""
         self.stopped: Stop = "length"
         while len(written) < settings.max_tokens:
             token = pick(self._logits.cpu(), settings, generator)
@@ -122,6 +122,8 @@ class Session:
             if _repeats(written):
                 self.stopped = "repetition"
                 break
+        if len(text) > len(shown):
+            yield text[len(shown) :]  # it stays incomplete
         if self.stopped == "picture":
             self.ask()
 

@@ -128,11 +128,13 @@ class Recipe(_Section):
     """A whole model, from nothing or from the weights of another one.
 
     With `start`, a model folder, processor and codec are that model's, stage 1 goes on from its MLLM and stage 2 from its
-    connector and DiT; pretraining, and the sizes in this recipe, then have no say.
+    connector and DiT; pretraining, and the sizes in this recipe, then have no say. With `renew`, tokenizer and codec are fitted
+    anew to the world as it is now, and the weights are carried over to them (`duogen.training.renew`).
     """
 
     seed: int = 0
     start: Path | None = None
+    renew: bool = False
     tokenizer: TokenizerConfig = TokenizerConfig()
     codec: CodecConfig = CodecConfig()
     mllm: MLLMConfig = MLLMConfig()
@@ -141,6 +143,12 @@ class Recipe(_Section):
     stage1: Stage1Config
     stage2: Stage2Config
     sampler: SamplerConfig = SamplerConfig()
+
+    @model_validator(mode="after")
+    def _there_is_something_to_renew(self) -> Recipe:
+        if self.renew and self.start is None:
+            raise ValueError("renew carries over what start names, and there is no start")
+        return self
 
 
 def load_recipe(name: str | Path) -> Recipe:

@@ -36,6 +36,7 @@ from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
 from duogen.training.config import Recipe, TuningConfig
 from duogen.training.data import View, draw_task, mixed_view, spoken_turns_of_task
+from duogen.training.renew import renew_dit, renew_mllm
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
@@ -76,7 +77,7 @@ class Run:
 
     def _tokenizer(self) -> bool:
         config, target = self.recipe.tokenizer, self.folder / "processor"
-        if not target.exists() and self.recipe.start:
+        if not target.exists() and self.recipe.start and not self.recipe.renew:
             DuoGenProcessor.from_pretrained(self.recipe.start / "processor").save_pretrained(target)
         elif not target.exists():
             tasks = (draw_task(self.recipe.seed, index) for index in range(config.sample_tasks))
@@ -87,10 +88,13 @@ class Run:
 
     def _codec(self) -> bool:
         config, target = self.recipe.codec, self.folder / "vae"
-        if not target.exists() and self.recipe.start:
-            PatchCodec.from_pretrained(self.recipe.start / "vae").save_pretrained(target)
+        start = PatchCodec.from_pretrained(self.recipe.start / "vae") if self.recipe.start else None
+        if not target.exists() and start and not self.recipe.renew:
+            start.save_pretrained(target)
         elif not target.exists():
-            fit_codec(self._images(), config.patch_size, config.z_dim, config.whitening).save_pretrained(target)
+            mean = start.mean if start else None
+            fitted = fit_codec(self._images(), config.patch_size, config.z_dim, config.whitening, mean)
+            fitted.save_pretrained(target)
         return True
 
     def _images(self) -> list[Image.Image]:
@@ -104,7 +108,11 @@ class Run:
         if target.exists():
             return True
         if self.recipe.start:
-            _mllm(self.recipe.start / "mllm").save_pretrained(target)
+            started = _mllm(self.recipe.start / "mllm")
+            if self.recipe.renew:
+                old = DuoGenProcessor.from_pretrained(self.recipe.start / "processor")
+                started = renew_mllm(started, old, self.processor())
+            started.save_pretrained(target)
             return True
         torch.manual_seed(self.recipe.seed)
         processor = self.processor()
@@ -169,6 +177,8 @@ class Run:
         if start:
             connector = Connector.from_pretrained(start / "connector", dtype=torch.float32)
             transformer = CosmosTransformer3DModel.from_pretrained(start / "transformer", torch_dtype=torch.float32)
+            if self.recipe.renew:
+                transformer = renew_dit(transformer, PatchCodec.from_pretrained(start / "vae"), self.vae())
             return Aligned(connector, transformer)
         torch.manual_seed(self.recipe.seed + 1)
         language = self.recipe.mllm
