@@ -137,6 +137,9 @@ def table(report: dict[str, Any]) -> str:
             f"{number}: {at['accuracy']:.2f} ({at['pictures']})" for number, at in report["state_by_picture"].items()
         ]
         lines.append(f"\nState accuracy of picture {', '.join(curve)}.")
+    if report["depict_tags"] and settings["only"] != "text":
+        tags = ", ".join(f"{tag} {rate:.2f}" for tag, rate in report["depict_tags"].items())
+        lines.append(f"\nDepict by tag (read by the world's own parser, not GenEval's): {tags}.")
     lines.append(
         f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {painted}, "
         f"{settings['seconds']} s. "

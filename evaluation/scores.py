@@ -6,15 +6,17 @@ score needs no judge, and every failure can be pointed at.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from duogen.document import Picture
 from duogen.training.world.language import Action
-from duogen.training.world.scene import Scene
+from duogen.training.world.scene import Place, Scene, Thing
 from duogen.training.world.task import Family, Turn
 
 
@@ -72,6 +74,7 @@ class Tally:
     hits: int = 0
     false_pictures: int = 0
     missed_pictures: int = 0
+    objects: Counter[str] = field(default_factory=Counter)
     plans: list[bool] = field(default_factory=list)
     optimal: list[bool] = field(default_factory=list)
     states: list[bool] = field(default_factory=list)
@@ -85,6 +88,7 @@ class Tally:
         self.hits += other.hits
         self.false_pictures += other.false_pictures
         self.missed_pictures += other.missed_pictures
+        self.objects.update(other.objects)
         for name in ("plans", "optimal", "states", "agreements", "kept", "sequences", "readable", "answers"):
             getattr(self, name).extend(getattr(other, name))
 
@@ -101,8 +105,14 @@ class Tally:
             "text_answers_exact": self.answers,
         }
         called = 2 * self.hits + self.false_pictures + self.missed_pictures
-        return {"emission_f1": (2 * self.hits, called)} | {
-            name: (sum(values), len(values)) for name, values in lists.items()
+        partial = {
+            "object_f1": (2 * self.objects["there"], self.objects["shown"] + self.objects["true"]),
+            "relation_similarity": (self.objects["related"], self.objects["relations"]),
+        }
+        return {
+            "emission_f1": (2 * self.hits, called),
+            **{name: (sum(values), len(values)) for name, values in lists.items()},
+            **partial,
         }
 
     def rates(self) -> dict[str, float | None]:
@@ -156,6 +166,8 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
             exact &= right
             tally.states.append(right)
             tally.readable.append(step.shown is not None)
+            if truth is not None:
+                tally.objects += objects_right(truth, step.shown)
             tally.agreements.append(_agrees(family, seen, step, actions))
             if previous is not None and truth is not None:
                 tally.kept += _kept(previous, truth, seen, step.shown)
@@ -189,6 +201,29 @@ def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tal
 
 def _fulfils(turn: Turn, shown: Scene | None) -> bool:
     return shown is not None and turn.goal(shown)
+
+
+def objects_right(true: Scene, shown: Scene | None) -> Counter[str]:
+    """Partial credit for a picture, as in GeNeVA (arXiv 1811.09845): which objects are there, and how they lie to one another.
+
+    `there` of `true` and `shown` objects; `related` of `relations`, whether one of two objects is left or right of, above or
+    below the other. Relations with an object that isn't there are wrong; objects that the true scene has several of have none.
+    """
+    found = Counter(shown.things.values()) if shown is not None else Counter[Thing]()
+    wanted = Counter(true.things.values())
+    counts = Counter({"there": (found & wanted).total(), "shown": found.total(), "true": wanted.total()})
+    places = {} if shown is None else {thing: place for place, thing in shown.things.items() if found[thing] == 1}
+    single = [(place, thing) for place, thing in sorted(true.things.items()) if wanted[thing] == 1]
+    for (one, first), (two, second) in combinations(single, 2):
+        counts["relations"] += 1
+        if first in places and second in places:
+            counts["related"] += _side(one, two) == _side(places[first], places[second])
+    return counts
+
+
+def _side(one: Place, two: Place) -> tuple[int, int]:
+    """-1, 0 or 1 each way."""
+    return (one[0] > two[0]) - (one[0] < two[0]), (one[1] > two[1]) - (one[1] < two[1])
 
 
 def _agrees(family: Family, seen: Scene | None, step: Step, actions: Sequence) -> bool:

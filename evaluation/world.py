@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
 from duogen.training.data import FAMILIES, draw_task, turns_of_task
+from duogen.training.world.depict import TAGS
 from duogen.training.world.parse import add_noise, parse
 from duogen.training.world.render import render
 from duogen.training.world.scene import Scene
@@ -196,6 +197,15 @@ def parser_accuracy(tasks: Sequence[Task], seed: int = 0) -> dict[str, float]:
     return {"clean": clean / len(scenes), "noised": noised / len(scenes), "pictures": len(scenes)}
 
 
+def _tags(groups: Mapping[str, Sequence[Tally]]) -> dict[str, float]:
+    """How many pictures of each of depict's six tags are right, and the mean of the tags; empty where one wasn't asked for."""
+    found = {tag: _sum(groups.get(f"depict: {tag}", [])).states for tag in TAGS}
+    if not all(found.values()):
+        return {}
+    rates = {tag: sum(states) / len(states) for tag, states in found.items()}
+    return {**rates, "mean": sum(rates.values()) / len(rates)}
+
+
 def build_report(answers: Sequence[Answered]) -> dict[str, Any]:
     """Scores by family and kind and overall with their 95 % intervals, the state accuracy of first, second, ... pictures,
     the floor controls, and the parser's own accuracy."""
@@ -211,6 +221,7 @@ def build_report(answers: Sequence[Answered]) -> dict[str, Any]:
     return {
         "scores": {name: _sum(groups[name]).rates() for name in ordered},
         "intervals": {name: intervals(groups[name]) for name in ordered},
+        "depict_tags": _tags(groups),
         "state_by_picture": {n: {"accuracy": sum(r) / len(r), "pictures": len(r)} for n, r in sorted(places.items())},
         "floors": floors(answers),
         "pictures": sum(len(_shown(answered)) for answered in answers),

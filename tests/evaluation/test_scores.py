@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from duogen.evaluation.scores import Step, Tally, intervals, score_turn
-from duogen.evaluation.world import Answered, floors, parser_accuracy, score, tasks_of
+from duogen.evaluation.scores import Step, Tally, intervals, objects_right, score_turn
+from duogen.evaluation.world import Answered, build_report, floors, parser_accuracy, score, tasks_of
 from duogen.training.data import FAMILIES
+from duogen.training.world.depict import TAGS
 from duogen.training.world.scene import Scene, Thing
 from duogen.training.world.task import Task, Turn
 
@@ -79,6 +80,27 @@ def test_a_picture_that_cannot_be_read_is_wrong_everywhere() -> None:
 def test_illegal_text_spoils_the_plan_and_its_states() -> None:
     rates = rates_of([Step("Put a green star in the top left.", True, FIRST), STEPS[1]])
     assert rates["plan_legal_and_goal"] == 0.0 and rates["step_state_accuracy"] == 0.0
+
+
+def test_partial_credit_for_objects_and_relations() -> None:
+    true = Scene("shelf", {(0, 0): Thing("ball", "red"), (2, 0): Thing("cup", "blue"), (1, 2): Thing("gem", "pink")})
+    assert objects_right(true, true) == {"there": 3, "shown": 3, "true": 3, "related": 3, "relations": 3}
+    none = objects_right(true, None)
+    assert (none["there"], none["shown"], none["true"], none["related"], none["relations"]) == (0, 0, 3, 0, 3)
+    # The cup has gone below everything, another colour of gem stands where the gem should.
+    shown = Scene("shelf", {(0, 0): Thing("ball", "red"), (2, 2): Thing("cup", "blue"), (1, 2): Thing("gem", "grey")})
+    some = objects_right(true, shown)
+    assert (some["there"], some["related"]) == (2, 0)
+    rates = rates_of([STEPS[0], replace(STEPS[1], shown=FIRST)])
+    assert rates["object_f1"] == pytest.approx(2 * 5 / (3 + 3 + 3 + 2)) and rates["relation_similarity"] == 1.0
+
+
+def test_depict_has_a_mean_over_its_tags() -> None:
+    tasks = tasks_of("held-out", ["depict"], 60, 0)
+    tags = build_report([perfect(task) for task in tasks])["depict_tags"]
+    assert tags.pop("mean") == 1.0 and set(tags) == set(TAGS)
+    missing = [perfect(task) for task in tasks if task.kind != "counting"]
+    assert build_report(missing)["depict_tags"] == {}
 
 
 def test_answers_in_text() -> None:

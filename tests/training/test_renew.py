@@ -32,7 +32,9 @@ def test_words_that_stay_whole_are_understood_as_before(tiny: DuoGenPipeline) ->
     assert len(same) > 250
     for piece in same:
         assert torch.equal(words[new.id(piece)], before[old.id(piece)])
-    long = next(piece for piece in new.tokenizer.get_vocab() if piece not in same and piece.isascii() and piece.isalpha())
+    long = next(
+        piece for piece in new.tokenizer.get_vocab() if piece not in same and piece.isascii() and piece.isalpha()
+    )
     ids = old.tokenizer(long)["input_ids"]
     assert torch.allclose(words[new.id(long)], before[ids].mean(0), atol=1e-6)
     assert renewed.config.image_token_id != tiny.mllm.config.image_token_id

@@ -18,7 +18,7 @@ from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, held_out, vary, wording
 
 ASKED = (
-    "A picture of {what}.", "Paint {what}.", "Show me {what}.", "I would like a picture of {what}.", "A photo of {what}.",
+    "Draw {what}.", "A picture of {what}.", "Paint {what}.", "Show me {what}.", "I would like a picture of {what}.", "A photo of {what}.",
     "Make an image of {what}.",
 )  # fmt: skip
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
