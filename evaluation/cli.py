@@ -132,7 +132,7 @@ def table(report: dict[str, Any]) -> str:
     painted = (
         "true pictures" if settings["only"] == "text" else f"{settings['steps']} steps, guidance {settings['guidance']}"
     )
-    if settings["only"] != "text":
+    if settings["only"] != "text" and report["state_by_picture"]:
         curve = [
             f"{number}: {at['accuracy']:.2f} ({at['pictures']})" for number, at in report["state_by_picture"].items()
         ]

@@ -194,7 +194,8 @@ def parser_accuracy(tasks: Sequence[Task], seed: int = 0) -> dict[str, float]:
     scenes = [scene for task in tasks for scene in task.pictures]
     clean = sum(parse(render(scene)) == scene for scene in scenes)
     noised = sum(parse(add_noise(render(scene), seed + i)) == scene for i, scene in enumerate(scenes))
-    return {"clean": clean / len(scenes), "noised": noised / len(scenes), "pictures": len(scenes)}
+    most = max(1, len(scenes))
+    return {"clean": clean / most, "noised": noised / most, "pictures": len(scenes)}
 
 
 def _tags(groups: Mapping[str, Sequence[Tally]]) -> dict[str, float]:

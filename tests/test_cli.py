@@ -81,7 +81,8 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     table = capsys.readouterr().out
     report = json.loads(Path("report.json").read_text())
     assert "floor: copy previous picture" in table and "Parser on true renders" in table
-    assert {"scores", "intervals", "state_by_picture", "floors", "pictures", "parser", "settings"} == set(report)
+    parts = {"scores", "intervals", "depict_tags", "state_by_picture", "floors", "pictures", "parser", "settings"}
+    assert parts == set(report)
     assert "95 % interval" in table and "State accuracy of picture 1: " in table
     capsys.readouterr()
     assert run(["eval", "world", "--limit", "2", "--only", "text"]) == 0
@@ -91,6 +92,7 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     assert "<img" in Path("page.html").read_text()
     shown = capsys.readouterr().out
     assert "state" in shown and "emission F1" not in shown and "floor" not in shown
+    assert run(["eval", "world", "--limit", "1", "--family", "beyond"]) == 0, "a family without pictures"
     assert run(["eval", "world", "--only", "poems"]) == 2
     assert run(["eval", "world", "--split", "test"]) == 2
     assert run(["eval", "world", "--family", "poems"]) == 2
