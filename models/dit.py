@@ -17,7 +17,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 from torch.nn import functional as F
 
-from duogen.models.attention import attend
+from duogen.models.attention import as_bias, attend
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one block, [B, heads, N, head_dim] each."""
@@ -141,17 +141,13 @@ class CosmosDiT:
         temb, embedded = model.time_embed(hidden, sigma.flatten())
         # Modulation is computed once a frame and spread over its tokens.
         temb, embedded = temb.unflatten(0, sigma.shape), embedded.unflatten(0, sigma.shape)
-        owner = None
-        if len(frames) > 1:
-            owner = torch.arange(len(frames), device=hidden.device).repeat_interleave(
-                torch.tensor(counts, device=hidden.device)
-            )
+        self_bias, cross_bias = (None if m is None else as_bias(m, _working(hidden)) for m in (self_mask, cross_mask))
 
         kept = []
         for number, block in enumerate(model.transformer_blocks):
             if learned is not None:
                 hidden = hidden + learned
-            normed, gate = _modulate(block.norm1, hidden, temb, embedded, owner)
+            normed, gate = _modulate(block.norm1, hidden, temb, embedded, counts)
             attn = block.attn1
             query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
             key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
@@ -161,19 +157,20 @@ class CosmosDiT:
             kept.append((key, value))
             if past is not None:
                 key, value = (_join(old, new) for old, new in zip(past[number], (key, value), strict=True))
-            hidden = hidden + gate * self._out(attn, attend(query, key, value, self_mask))
+            hidden = hidden + gate * self._out(attn, attend(query, key, value, self_bias))
 
-            normed, gate = _modulate(block.norm2, hidden, temb, embedded, owner)
+            normed, gate = _modulate(block.norm2, hidden, temb, embedded, counts)
             attn = block.attn2
             query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
             key, value = (part.expand(len(hidden), -1, -1, -1) for part in context[number])
-            hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_mask))
+            hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_bias))
 
-            normed, gate = _modulate(block.norm3, hidden, temb, embedded, owner)
+            normed, gate = _modulate(block.norm3, hidden, temb, embedded, counts)
             hidden = hidden + gate * block.ff(normed)
 
-        normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, owner)
-        pieces = model.proj_out(normed).split(counts, dim=1)
+        normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, counts)
+        with torch.autocast(normed.device.type, enabled=False):  # a velocity divides by small noise levels
+            pieces = model.proj_out(normed.to(model.proj_out.weight.dtype)).split(counts, dim=1)
         answers = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
         if self.prediction == "sample":
             answers = [_velocity(answer, frame) for answer, frame in zip(answers, frames, strict=True)]
@@ -237,14 +234,22 @@ class CosmosDiT:
         return attn.to_out[0](x.transpose(1, 2).flatten(2))
 
 
-def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, owner: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Adaptive layer norm and its gate; `temb`, `embedded` are [B, frames, ..], `owner` each token's frame."""
+def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """Adaptive layer norm and its gate; `temb`, `embedded` are [B, frames, ..], `counts` the frames' tokens."""
     shifts = norm.linear_2(norm.linear_1(F.silu(embedded))) + temb
-    if owner is not None:
-        shifts = shifts[:, owner]
+    if len(counts) > 1:
+        # Frames of one size, as in training, are spread by an expansion, whose gradient is a plain sum.
+        each = counts[0] if len(set(counts)) == 1 else torch.tensor(counts, device=shifts.device)
+        shifts = shifts.repeat_interleave(each, dim=1)
     width = hidden.shape[-1]
     shift, scale, gate = shifts[..., :width], shifts[..., width : 2 * width], shifts[..., 2 * width :]
     return norm.norm(hidden) * (1 + scale) + shift, gate
+
+
+def _working(hidden: Tensor) -> torch.dtype:
+    """The type in which attention's scores are computed."""
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
 def _velocity(sample: Tensor, frame: Frame) -> Tensor:

@@ -76,6 +76,10 @@ class OptimConfig(_Section):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of matrix products; bfloat16 is faster on GPUs and on CPUs that have it (AVX512-BF16, AMX)",
+    )
 
 
 class TuningConfig(OptimConfig):

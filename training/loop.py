@@ -90,6 +90,11 @@ class Trainer:
         """The trained weights: the moving average where there is one."""
         return self.module if self.ema is None else self.ema.module
 
+    def autocast(self) -> torch.autocast:
+        """A context in which matrix products have the run's precision."""
+        kind = next(self.module.parameters()).device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
     def run(self, loss_of: StepLoss, max_seconds: float | None = None, quiet: bool = False) -> bool:
         """Trains until the last step or until `max_seconds` are over, then saves a checkpoint.
 

@@ -40,7 +40,7 @@ def next_token_loss(
     """
     states, _, embedded = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
     targets, wanted = batch.ids[:, 1:].to(states.device), batch.trained[:, 1:].to(states.device)
-    logits = model.lm_head(states[:, :-1][wanted])
+    logits = model.lm_head(states[:, :-1][wanted]).float()
     targets = targets[wanted]
     right = logits.argmax(-1) == targets
     groups = {
@@ -78,7 +78,8 @@ def train_stage1(
         weights[fact_ids(processor)] = config.fact_weight
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return next_token_loss(model, processor, next(batches), weights, config.naming_weight)
+        with trainer.autocast():
+            return next_token_loss(model, processor, next(batches), weights, config.naming_weight)
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if trainer.ema is not None and done:

@@ -193,11 +193,12 @@ def train_stage2(
     def loss_of(_: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         batch = next(batches)
         targets = Targets(batch, vae, config, generator)
-        vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
-        if form.mode == "causal":
-            error, loss = causal_loss(dit, targets, vectors)
-        else:
-            error, loss = full_loss(dit, targets, vectors, generator)
+        with trainer.autocast():
+            vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
+            if form.mode == "causal":
+                error, loss = causal_loss(dit, targets, vectors)
+            else:
+                error, loss = full_loss(dit, targets, vectors, generator)
         return loss, _by_level(error, targets)
 
     done = trainer.run(loss_of, max_seconds, quiet)

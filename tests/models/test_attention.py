@@ -12,11 +12,28 @@ from duogen.models import attention
 def test_masks_hide_keys() -> None:
     query, key, value = (torch.randn(2, 3, 5, 8) for _ in range(3))
     mask = torch.ones(1, 1, 5, 5, dtype=torch.bool).tril()
-    full = attention.attend(query, key, value, mask)
+    bias = attention.as_bias(mask, torch.float32)
+    full = attention.attend(query, key, value, bias)
     assert torch.allclose(full[:, :, :1], value[:, :, :1], atol=1e-6)
     changed = value.clone()
     changed[:, :, 4] += 1
-    assert torch.allclose(attention.attend(query, key, changed, mask)[:, :, :4], full[:, :, :4])
+    assert torch.allclose(attention.attend(query, key, changed, bias)[:, :, :4], full[:, :, :4])
+
+
+def test_training_in_bfloat16_gives_nearly_the_same_with_its_gradients() -> None:
+    mask = torch.ones(2, 1, 6, 9, dtype=torch.bool).tril(3)
+    found = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(2, 3, length, 8, requires_grad=True) for length in (6, 9, 9))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            out = attention.attend(query, key, value, attention.as_bias(mask, torch.float32))
+        out.float().square().sum().backward()
+        found.append([out.float(), *(part.grad for part in (query, key, value))])
+    assert found[1][0].dtype == torch.float32
+    for exact, rounded in zip(*found, strict=True):
+        assert not torch.equal(exact, rounded)
+        assert torch.allclose(exact, rounded, atol=0.05 * float(exact.abs().max()))
 
 
 def test_the_backend_follows_device_and_installation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,10 +59,11 @@ def test_the_xformers_call_gives_what_sdpa_gives(monkeypatch: pytest.MonkeyPatch
 
     query, key, value = torch.randn(2, 2, 5, 8), torch.randn(2, 2, 7, 8), torch.randn(2, 2, 7, 8)
     for mask in (None, torch.rand(2, 1, 5, 7) > 0.4):
-        expected = attention.attend(query, key, value, mask)
+        bias = None if mask is None else attention.as_bias(mask, torch.float32)
+        expected = attention.attend(query, key, value, bias)
         with monkeypatch.context() as patch:
             patch.setattr(attention, "backend", lambda device: "xformers")
             ops = SimpleNamespace(memory_efficient_attention=documented)
             patch.setitem(sys.modules, "xformers", SimpleNamespace(ops=ops))
             patch.setitem(sys.modules, "xformers.ops", ops)
-            assert torch.allclose(attention.attend(query, key, value, mask), expected, atol=1e-5)
+            assert torch.allclose(attention.attend(query, key, value, bias), expected, atol=1e-5)
