@@ -159,9 +159,11 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
     seen: Scene | None = before
     exact = True
     for step, actions, previous, truth, right in walk(family, turn, before, steps):
-        tally.hits += bool(actions) and step.pictured
-        tally.false_pictures += step.pictured and not actions
-        tally.missed_pictures += len(actions) - (bool(actions) and step.pictured)
+        hit = step.pictured and bool(actions) and (turn.steps is None or tally.hits < turn.steps)
+        tally.hits += hit
+        tally.false_pictures += step.pictured and not hit
+        # Where a request wants so many steps, several actions may share a picture.
+        tally.missed_pictures += (len(actions) if turn.steps is None else bool(actions)) - (bool(actions) and step.pictured)
         if step.pictured:
             exact &= right
             tally.states.append(right)
@@ -175,7 +177,7 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
             seen = step.shown if step.shown is not None and step.shown.stage == before.stage else None
     pictures = sum(step.pictured for step in steps)
     tally.missed_pictures += max(0, len(turn.pictures) - max(pictures, tally.hits + tally.missed_pictures))
-    reached = truth is not None and turn.goal(truth)
+    reached = truth is not None and turn.goal(truth) and turn.steps in (None, pictures)
     tally.plans.append(reached)
     if family.shortest:
         stated = sum(len(family.read(step.text)) for step in steps)

@@ -136,6 +136,14 @@ class Session:
         """Puts a `<BOV>` on the tape: a picture is due here."""
         self.tape.add_ids([self.pipeline.processor.id(BOV)])
 
+    def ask_at_once(self, in_words: bool) -> None:
+        """Asks for a single picture, whether or not the model would; with `in_words` it first says what is to be painted."""
+        if in_words:
+            for _ in self.decode(DecodeSettings()):
+                pass
+        if not self.asking:
+            self.ask()
+
     # Pictures
 
     @torch.no_grad()

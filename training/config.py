@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from duogen.errors import InputError
 
@@ -76,10 +76,24 @@ class OptimConfig(_Section):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float | None = Field(None, gt=0, lt=1)
+    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="of the families in training; those of `PRACTISED` where none are named"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="of matrix products; bfloat16 is faster on GPUs and on CPUs that have it (AVX512-BF16, AMX)",
     )
+
+    @field_validator("shares")
+    @classmethod
+    def _families_exist(cls, shares: dict[str, float]) -> dict[str, float]:
+        from duogen.training.data import FAMILIES
+
+        if unknown := shares.keys() - FAMILIES.keys():
+            raise ValueError(f"no such family: {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+        if shares and not any(shares.values()):
+            raise ValueError("at least one family must have a share")
+        return shares
 
 
 class TuningConfig(OptimConfig):

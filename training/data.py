@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -31,7 +31,7 @@ from duogen.training.world.look import Look, listing
 from duogen.training.world.puzzle import Puzzle
 from duogen.training.world.render import render
 from duogen.training.world.route import Route
-from duogen.training.world.scene import COLOURS, Scene
+from duogen.training.world.scene import COLOURS, LOOKS, Scene
 from duogen.training.world.task import Family, Task
 
 _ARRANGE, _LOOK = Arrange(), Look()
@@ -42,15 +42,19 @@ PRACTISED = {
     "arrange": 6, "build": 4, "depict": 2, "look": 5, "beyond": 1, "cook": 4, "draw": 2, "route": 2, "puzzle": 2,
 }  # fmt: skip
 """Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
+POSES = 4
+"""How many looks share a backdrop and differ in how things stand."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
 
 
-def draw_task(seed: int, index: int, split: str = "train", family: str | None = None) -> Task:
-    """Task number `index` of a seed: families in the shares of `PRACTISED`, unless one is named."""
+def draw_task(
+    seed: int, index: int, split: str = "train", family: str | None = None, shares: Mapping[str, float] = PRACTISED
+) -> Task:
+    """Task number `index` of a seed, in a random look: families in these shares, unless one is named."""
     rng = random.Random(f"{split}/{seed}/{index}")
-    chosen = family or rng.choices(list(PRACTISED), list(PRACTISED.values()))[0]
-    return FAMILIES[chosen].sample(rng, split)
+    chosen = family or rng.choices(list(shares), list(shares.values()))[0]
+    return FAMILIES[chosen].sample(rng, split).seen(rng.randrange(POSES * LOOKS))
 
 
 def _picture(scene: Scene) -> Image.Image:
@@ -115,6 +119,10 @@ def draw_lesson(seed: int, index: int) -> Task:
     apart, shapes are never learned to be matched.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
+    return _lesson(rng, index).seen(rng.randrange(POSES * LOOKS))
+
+
+def _lesson(rng: random.Random, index: int) -> Task:
     if index % 8 == 0:
         return _ARRANGE.set_out(rng, "train")
     if index % 8 == 1:
@@ -201,6 +209,7 @@ class WorldBatches(Dataset[list[Batch]]):
 
     Args:
         wanted: leaves out tasks that a stage can't use.
+        shares: of the families.
         size: what a batch's dialogues should be alike in.
     """
 
@@ -213,8 +222,9 @@ class WorldBatches(Dataset[list[Batch]]):
         wanted: Callable[[Task], bool] = lambda task: True,
         size: Callable[[list[Turn]], int] = rough_length,
         lesson_steps: int = 0,
+        shares: Mapping[str, float] = PRACTISED,
     ) -> None:
-        self.seed, self.batch_size, self.processor = seed, batch_size, processor
+        self.seed, self.batch_size, self.processor, self.shares = seed, batch_size, processor, shares
         self.view, self.wanted, self.size, self.lesson_steps = view, wanted, size, lesson_steps
         self._group = lru_cache(maxsize=2)(self._draw_group)
 
@@ -222,9 +232,9 @@ class WorldBatches(Dataset[list[Batch]]):
         dialogues: list[list[Turn]] = []
         index = 0
         lesson = group * GROUP < self.lesson_steps
-        draw = draw_lesson if lesson else draw_task
         while len(dialogues) < GROUP * self.batch_size:
-            task = draw(self.seed, group * GROUP_STRIDE + index)
+            number = group * GROUP_STRIDE + index
+            task = draw_lesson(self.seed, number) if lesson else draw_task(self.seed, number, shares=self.shares)
             index += 1
             if self.wanted(task):
                 dialogues.append(spoken_turns_of_task(task) if lesson else self.view(task))

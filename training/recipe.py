@@ -1,7 +1,9 @@
 """Makes a whole model: tokenizer, codec, pretraining, stage 1, stage 2, then a pipeline folder.
 
 Every part reads what the parts before it left in the run folder and can be run by itself; the two stages can be
-stopped at any time and go on from their last checkpoint:
+stopped at any time and go on from their last checkpoint. Stage 2 may run beside stage 1: each time it is started it takes the
+MLLM as far as it has come.
+
 
     run/recipe.json   the resolved recipe and the git commit
     run/processor/    tokenizer and image processor
@@ -35,12 +37,14 @@ from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec
 from duogen.training.codec import fit_codec, start_sight
 from duogen.training.config import Recipe, TuningConfig
-from duogen.training.data import View, draw_task, mixed_view, spoken_turns_of_task
+from duogen.training.data import FAMILIES, View, draw_task, mixed_view, spoken_turns_of_task
+from duogen.training.loop import CHECKPOINT
 from duogen.training.renew import renew_dit, renew_mllm
 from duogen.training.stage1 import train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
+from duogen.training.world.task import Task
 
 PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 
@@ -80,7 +84,7 @@ class Run:
         if not target.exists() and self.recipe.start and not self.recipe.renew:
             DuoGenProcessor.from_pretrained(self.recipe.start / "processor").save_pretrained(target)
         elif not target.exists():
-            tasks = (draw_task(self.recipe.seed, index) for index in range(config.sample_tasks))
+            tasks = (_any_task(self.recipe.seed, index) for index in range(config.sample_tasks))
             texts = [text for task in tasks for turn in task.turns for text in (turn.request, *turn.segments)]
             processor = train_processor(texts, config.vocab_size, self.recipe.codec.patch_size, config.max_pixels)
             processor.save_pretrained(target)
@@ -99,7 +103,7 @@ class Run:
 
     def _images(self) -> list[Image.Image]:
         """Pictures of the world that the codec and the vision encoder's start are fitted to."""
-        drawn = (draw_task(self.recipe.seed, index) for index in count())
+        drawn = (_any_task(self.recipe.seed, index) for index in count())
         scenes = (task.pictures[-1] for task in drawn if task.pictures)
         return [render(scene) for scene in islice(scenes, self.recipe.codec.sample_pictures)]
 
@@ -149,7 +153,7 @@ class Run:
         target = self.folder / "aligned"
         if target.exists():
             return True
-        aligned, mllm = self._aligned().to(self.device), self.mllm().requires_grad_(False).eval().to(self.device)
+        aligned, mllm = self._aligned().to(self.device), self._latest().requires_grad_(False).eval().to(self.device)
         done = train_stage2(
             aligned, mllm, self.processor(), self.vae().to(self.device), self.recipe.stage2, self.recipe.dit,
             self.folder / "stage2", self.recipe.seed, max_seconds, self.quiet, self.workers,
@@ -207,6 +211,7 @@ class Run:
             max_condition_pixels=sampler.size**2,
             draw_template="Draw {instruction}",
             edit_template="Edit the picture: {instruction}",
+            edit_in_words=True,
         )
 
     # What earlier parts left
@@ -220,11 +225,25 @@ class Run:
     def mllm(self) -> Qwen2_5_VLForConditionalGeneration:
         return _mllm(self._made("mllm", "stage1"))
 
+    def _latest(self) -> Qwen2_5_VLForConditionalGeneration:
+        """The tuned MLLM; while stage 1 is still at work, its latest checkpoint, so that stage 2 can run beside it."""
+        checkpoint = self.folder / "stage1" / CHECKPOINT
+        if (self.folder / "mllm").exists() or not checkpoint.exists():
+            return self.mllm()
+        model = _mllm(self._made("pretrained", "pretrain"))
+        model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["module"])
+        return model
+
     def _made(self, name: str, part: str) -> Path:
         path = self.folder / name
         if not path.exists():
             raise InputError(f"{path} is missing: run the part '{part}' first")
         return path
+
+
+def _any_task(seed: int, index: int) -> Task:
+    """Of all families alike: tokenizer and codec know the whole world, whatever the stages practise."""
+    return draw_task(seed, index, shares=dict.fromkeys(FAMILIES, 1.0))
 
 
 def _mllm(folder: Path) -> Qwen2_5_VLForConditionalGeneration:

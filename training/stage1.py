@@ -16,7 +16,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
 from duogen.training.config import Stage1Config, TuningConfig
-from duogen.training.data import Batch, View, WorldBatches, fact_ids, turns_of_task
+from duogen.training.data import PRACTISED, Batch, View, WorldBatches, fact_ids, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.naming import Naming
 
@@ -71,7 +71,9 @@ def train_stage1(
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
     model.requires_grad_(True).train()
     trainer = Trainer(model, config, folder, seed)
-    world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps)
+    world = WorldBatches(
+        seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps, shares=config.shares or PRACTISED
+    )
     batches = world.stream(trainer.step, workers)
     weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)
     if isinstance(config, Stage1Config):

@@ -27,7 +27,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
-from duogen.training.data import Batch, WorldBatches, picture_count, rough_length, turns_of_task
+from duogen.training.data import PRACTISED, Batch, WorldBatches, picture_count, rough_length, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.world.task import Task
 
@@ -186,7 +186,10 @@ def train_stage2(
     When they are, `aligned` holds the moving average of the weights.
     """
     trainer = Trainer(aligned.thaw(), config, folder, seed)
-    world = WorldBatches(seed + 1, config.batch_size, processor, turns_of_task, _has_target, _by_pictures)
+    world = WorldBatches(
+        seed + 1, config.batch_size, processor, turns_of_task, _has_target, _by_pictures,
+        shares=config.shares or PRACTISED,
+    )  # fmt: skip
     batches = world.stream(trainer.step, workers)
     dit = CosmosDiT(aligned.transformer, form.prediction, form.segment_heads)
 

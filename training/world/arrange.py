@@ -13,7 +13,7 @@ from typing import Any
 
 from duogen.training.world.language import Action, Grammar, action, join
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, narrate, vary
+from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, wording
 
 _ROWS = (("top",), ("middle", "centre"), ("bottom",))
 _COLUMNS = (("left",), ("middle", "centre"), ("right",))
@@ -69,21 +69,25 @@ CLAUSES = {
     "paint": ("paint the {colour2} {kind} {colour}", "make the {colour2} {kind} {colour}", "paint the {kind} {colour}"),
     "replace": ("replace the {colour2} {kind2} with a {colour} {kind}", "swap the {kind2} for a {colour} {kind}"),
 }  # fmt: skip
+# Of each of these the last wording is kept out of training.
 SET_OUT = (
     "Arrange {items}.", "How do I arrange {items}?", "Show me how to set up a shelf with {items}.",
-    "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Help me set out {items}.",
+    "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Put {items} on a shelf.",
+    "Can you set out {items}?", "Help me set out {items}.",
 )  # fmt: skip
 EDIT = (
     "Here is my shelf. {clauses}.", "This is my shelf. Please {clauses}.", "{clauses}.", "Can you {clauses}?",
-    "How do I {clauses}?", "Look at this shelf and {clauses}.",
+    "How do I {clauses}?", "I want to {clauses}. Show me how.", "Look at this shelf and {clauses}.",
 )  # fmt: skip
-FOLLOW_UP = ("Now {clauses}.", "And now {clauses}.", "Next, please {clauses}.", "Thanks! Now {clauses}.")
+WITHOUT = ("I want this shelf without the {things}.", "Show me my shelf without the {things}.",
+           "The same shelf, please, but without the {things}.")  # fmt: skip
+FOLLOW_UP = ("Now {clauses}.", "And now {clauses}.", "Thanks! Now {clauses}.", "Next, please {clauses}.")
 SWAP = (
-    "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.",
+    "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.", "Let the {a} and the {b} trade places.",
     "How do I make the {a} and the {b} change places?",
 )  # fmt: skip
-DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A picture of {items}.")
-RETOUCH = ("Edit the picture: {clauses}.", "Edit this: {clauses}.")
+DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A shelf with {items}.", "A picture of {items}.")
+RETOUCH = ("Edit the picture: {clauses}.", "Change this picture: {clauses}.", "Edit this: {clauses}.")
 
 
 _ALL = [Thing(kind, colour) for kind in OBJECTS for colour in COLOURS]
@@ -117,8 +121,9 @@ class Arrange(Family):
         # Share of what people are taken to ask for, which the evaluation draws, and of what training practises.
         self._kinds: dict[str, tuple[float, float, Callable[[random.Random, str], Task]]] = {
             "set out": (0.26, 0.13, self.set_out),
-            "edit": (0.30, 0.34, self._edit),
+            "edit": (0.25, 0.30, self._edit),
             "swap": (0.10, 0.14, self._swap),
+            "without": (0.05, 0.06, self._without),
             "follow-up": (0.18, 0.18, self._follow_up),
             "draw": (0.09, 0.10, self._draw),
             "retouch": (0.07, 0.11, self._retouch),
@@ -214,8 +219,12 @@ class Arrange(Family):
         return clauses, steps, scenes
 
     def _turn(self, request: str, steps: list[str], scenes: list[Scene], rng: random.Random) -> Turn:
-        goal = scenes[-1]
-        return Turn(vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal)
+        goal, count = scenes[-1], None
+        if len(steps) > 2 and rng.random() < 0.15:
+            count = rng.randint(2, len(steps) - 1)
+            request = in_steps(request, count, rng)
+            steps, scenes = gather(steps, scenes, count)
+        return Turn(vary(request, rng), narrate(steps, rng), scenes, lambda scene: scene == goal, count)
 
     def _items(self, scene: Scene, rng: random.Random, order: list[Place]) -> str:
         said = "a {colour} {kind} in the {place}"
@@ -240,15 +249,31 @@ class Arrange(Family):
             scene = scene.put(place, thing)
             scenes.append(scene)
             order.append(place)
-        request = rng.choice(SET_OUT).format(items=self._items(scene, rng, order))
+        request = wording(SET_OUT, rng, split).format(items=self._items(scene, rng, order))
         turn = self._turn(request, steps, scenes, rng)
         return Task("arrange", "set out", Scene("shelf"), (), [turn])
 
     def _edit(self, rng: random.Random, split: str) -> Task:
         start = self.shelf(rng, split, rng.randint(2, 6))
         clauses, steps, scenes = self._edits(rng, split, start, rng.choice((1, 2, 2, 3, 3, 4)))
-        request = rng.choice(EDIT).format(clauses=join(clauses))
+        request = wording(EDIT, rng, split).format(clauses=join(clauses))
         return Task("arrange", "edit", start, (start,), [self._turn(request, steps, scenes, rng)])
+
+    def _without(self, rng: random.Random, split: str) -> Task:
+        start = self.shelf(rng, split, rng.randint(2, 6))
+        # The first thing of a shelf is the one that only its split may show.
+        first, *others = start.things
+        gone = [first, *rng.sample(others, rng.randint(0, min(2, len(others) - 1)))]
+        rng.shuffle(gone)
+        scene, steps, scenes, voice = start, [], [], rng.random()
+        for place in gone:
+            act = action("remove", colour2=scene.things[place].colour, kind2=scene.things[place].kind, place2=place)
+            steps.append(GRAMMAR.say(act, voice))
+            scene = scene.clear(place)
+            scenes.append(scene)
+        things = join([f"{start.things[place].colour} {start.things[place].kind}" for place in gone])
+        request = wording(WITHOUT, rng, split).format(things=things.replace(" and ", " and the ").replace(", ", ", the "))
+        return Task("arrange", "without", start, (start,), [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
         may = _rule(split, forced=False)
@@ -272,28 +297,27 @@ class Arrange(Family):
             steps.append(GRAMMAR.say(act, voice))
             scene = scene.clear(source).put(target, thing)
             scenes.append(scene)
-        request = rng.choice(SWAP).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")
+        request = wording(SWAP, rng, split).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")
         return Task("arrange", "swap", start, (start,), [self._turn(request, steps, scenes, rng)])
 
     def _follow_up(self, rng: random.Random, split: str) -> Task:
         first = rng.choice((self.set_out, self._edit))(rng, split)
         scene = first.turns[0].pictures[-1]
         clauses, steps, scenes = self._edits(rng, split, scene, rng.choice((1, 1, 2)))
-        request = rng.choice(FOLLOW_UP).format(clauses=join(clauses))
+        request = wording(FOLLOW_UP, rng, split).format(clauses=join(clauses))
         turns = [*first.turns, self._turn(request, steps, scenes, rng)]
         return Task("arrange", "follow-up", first.start, first.shown, turns)
 
     def _draw(self, rng: random.Random, split: str) -> Task:
         scene = self.shelf(rng, split, rng.randint(1, 4))
         order = list(scene.things)
-        request = rng.choice(DRAW).format(items=self._items(scene, rng, order))
+        request = wording(DRAW, rng, split).format(items=self._items(scene, rng, order))
         turn = Turn(vary(request, rng), [""], [scene], lambda final: final == scene)
         return Task("arrange", "draw", Scene("shelf"), (), [turn])
 
     def _retouch(self, rng: random.Random, split: str) -> Task:
+        """One edit, said in one sentence and painted: what `duogen edit` asks for."""
         start = self.shelf(rng, split, rng.randint(1, 6))
-        clauses, _, scenes = self._edits(rng, split, start, 1)
-        turn = Turn(
-            vary(rng.choice(RETOUCH).format(clauses=clauses[0]), rng), [""], scenes, lambda final: final == scenes[-1]
-        )
-        return Task("arrange", "retouch", start, (start,), [turn])
+        clauses, steps, scenes = self._edits(rng, split, start, 1)
+        request = vary(wording(RETOUCH, rng, split).format(clauses=clauses[0]), rng)
+        return Task("arrange", "retouch", start, (start,), [Turn(request, steps, scenes, lambda final: final == scenes[0])])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from duogen.training.world.language import NUMBERS, Action, Grammar, a, action, join
 from duogen.training.world.scene import COLOURS, STAGES, Place, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, narrate
+from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, wording
 
 STRUCTURES = ("tower", "wall", "house", "castle", "pyramid", "bridge")
 PRACTISED = (2, 2, 3, 4, 2, 4)
@@ -28,6 +28,19 @@ PARTS_OF = {
     "battlements": ("battlement",),
     "flags": ("flag",),
 }
+ASKED = (
+    "How do I build {what}?", "Show me how to build {what}.", "Build {what}.", "I want to build {what}.",
+    "Please help me build {what}.", "I need {what}.", "Can you build me {what}?", "How can I make {what}?",
+)  # fmt: skip
+NEEDED = ("What do I need to build {what}?", "What does it take to build {what}?", "Which parts does {what} take?")
+REPAINT = ("Now make the {part} {colour}.", "Can the {part} be {colour} instead?", "Now paint the {part} {colour}.")
+"""Of each of these the last wording is kept out of training."""
+OPTIONAL = {
+    "tower": ("a roof", "battlements"), "wall": ("battlements",), "house": ("windows",), "castle": ("a door", "flags"),
+    "pyramid": ("a roof",), "bridge": ("battlements",),
+}  # fmt: skip
+"""What a request may want left away."""
+_KIND = {"a roof": "roof_left", "battlements": "battlement", "windows": "window", "a door": "door_left", "flags": "flag"}
 _DOOR: tuple[Place, Place] = ((2, 0), (3, 0))
 
 GRAMMAR = Grammar(
@@ -197,20 +210,22 @@ class Build(Family):
         wishes = plan.wishes[:named] + [wish for wish in rest if held or rng.random() < 0.75]
         size = plan.size if rng.random() < 0.5 else ""
         if rng.random() < 0.12:
-            return self._needs(rng, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
-        request = self._request(rng, self._what(rng, structure, size, wishes, named))
-        turns = [Turn(request, narrate(steps, rng), scenes, _all(wishes))]
-        if rng.random() < 0.2 and (follow := self._follow_up(rng, structure, main, scene)):
+            return self._needs(rng, split, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
+        what = self._what(rng, structure, size, wishes, named)
+        absent = [part for part in OPTIONAL[structure] if _lacks(part)(scene)]
+        if absent and rng.random() < 0.35:
+            part = rng.choice(absent)
+            what += f"{',' * (' with ' in what)} without {part}"
+            wishes = [*wishes, (part, _lacks(part))]
+        request, count = wording(ASKED, rng, split).format(what=what), None
+        if len(steps) > 2 and rng.random() < 0.12:
+            count = rng.randint(2, len(steps) - 1)
+            request = in_steps(request, count, rng)
+            steps, scenes = gather(steps, scenes, count)
+        turns = [Turn(vary(request, rng), narrate(steps, rng), scenes, _all(wishes), count)]
+        if rng.random() < 0.2 and (follow := self._follow_up(rng, split, structure, main, scene)):
             turns.append(follow)
         return Task("build", structure, Scene("meadow"), (), turns)
-
-    def _request(self, rng: random.Random, what: str) -> str:
-        asked = rng.choice((
-            "How do I build {what}?", "Show me how to build {what}.", "Build {what}.", "I want to build {what}.",
-            "Please help me build {what}.", "How can I make {what}?",
-        ))  # fmt: skip
-        request = asked.format(what=what)
-        return request.lower().rstrip(".?") if rng.random() < 0.15 else request
 
     def _what(self, rng: random.Random, structure: str, size: str, wishes: list[Wish], named: bool) -> str:
         """'a small red house with a blue roof'; `named` tells whether the first wish is the main colour."""
@@ -221,7 +236,7 @@ class Build(Family):
         what = " ".join(f"{size} {main} {structure}".split())
         return a(what) + (f" with {join(phrases)}" if phrases else "")
 
-    def _needs(self, rng: random.Random, structure: str, what: str, scene: Scene) -> Task:
+    def _needs(self, rng: random.Random, split: str, structure: str, what: str, scene: Scene) -> Task:
         """A question that is answered in text alone: what it takes."""
         counts: dict[tuple[str, str], int] = {}
         names = {"door_left": "door", "window": "window", "battlement": "battlement", "flag": "flag", "block": "block"}
@@ -232,11 +247,11 @@ class Build(Family):
         order = ("block", "window", "door", "roof", "battlement", "flag")
         listed = sorted(counts.items(), key=lambda item: (order.index(item[0][0]), COLOURS.index(item[0][1])))
         items = join([f"{count} {colour} {name}{'s' * (count > 1)}" for (name, colour), count in listed])
-        request = rng.choice(("What do I need to build {what}?", "Which parts does {what} take?")).format(what=what)
+        request = vary(wording(NEEDED, rng, split).format(what=what), rng)
         answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)
         return Task("build", "needs", Scene("meadow"), (), [Turn(request, [answer], [], lambda scene: True)])
 
-    def _follow_up(self, rng: random.Random, structure: str, main: str, scene: Scene) -> Turn | None:
+    def _follow_up(self, rng: random.Random, split: str, structure: str, main: str, scene: Scene) -> Turn | None:
         parts = [part for part in PARTS_OF if colours_of(scene, part)]
         if not parts:
             return None
@@ -249,8 +264,7 @@ class Build(Family):
         act = action("repaint", part=part, colour=colour)
         after = self.apply(scene, act)
         assert after is not None
-        request = rng.choice(("Now make the {part} {colour}.", "Can the {part} be {colour} instead?",
-                              "Now paint the {part} {colour}.")).format(part=part, colour=colour)  # fmt: skip
+        request = vary(wording(REPAINT, rng, split).format(part=part, colour=colour), rng)
         return Turn(request, narrate([GRAMMAR.say(act, rng.random())], rng), [after], lambda final: final == after)
 
     def _tower(self, rng: random.Random, main: str, accent: str) -> _Plan:
@@ -331,6 +345,10 @@ class Build(Family):
         elif kind == "battlements":
             acts.append(action("battlements", number=width, colour=colour))
             wishes.append((f"{colour} battlements", _part("battlements", colour)))
+
+
+def _lacks(part: str) -> Callable[[Scene], bool]:
+    return lambda scene: all(thing.kind != _KIND[part] for thing in scene.things.values())
 
 
 def _all(wishes: list[Wish]) -> Callable[[Scene], bool]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
-from duogen.training.world.language import Action, Grammar
+from duogen.training.world.language import NUMBERS, Action, Grammar
 from duogen.training.world.scene import Scene
 
 
@@ -17,13 +18,15 @@ class Turn:
     """One request and its model answer.
 
     `segments` alternate strictly with pictures: ``segments[i]`` is written before ``pictures[i]``, and a last segment
-    with no picture behind it closes the answer. `goal` tells whether a final scene fulfils the request.
+    with no picture behind it closes the answer. `goal` tells whether a final scene fulfils the request. `steps` is how many
+    steps the request wants, where it says so: several actions then share a picture.
     """
 
     request: str
     segments: list[str]
     pictures: list[Scene]
     goal: Callable[[Scene], bool]
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Task:
     def pictures(self) -> list[Scene]:
         """Every picture of the dialogue in order, the user's first."""
         return [*self.shown, *(scene for turn in self.turns for scene in turn.pictures)]
+
+    def seen(self, look: int) -> Task:
+        """The same task with all its scenes in another look."""
+        turns = [replace(turn, pictures=[replace(p, look=look) for p in turn.pictures]) for turn in self.turns]
+        shown = tuple(replace(scene, look=look) for scene in self.shown)
+        return replace(self, start=replace(self.start, look=look), shown=shown, turns=turns)
 
 
 class Family(ABC):
@@ -95,11 +104,39 @@ def wording(options: Sequence[str], rng: random.Random, split: str) -> str:
 
 
 def vary(request: str, rng: random.Random) -> str:
-    """A request as people type it: with a capital letter and a full stop, or, one in seven, without."""
+    """A request as people type it: with a capital letter and a full stop, or, one in seven, without; one in ten mistyped."""
     request = request[0].upper() + request[1:]
     if rng.random() < 0.15:
         request = request.lower().rstrip(".?")
-    return request
+    return _mistyped(request, rng) if rng.random() < 0.1 else request
+
+
+def _mistyped(request: str, rng: random.Random) -> str:
+    """With two letters of one longer word swapped, one of them left out, or one typed twice."""
+    words = [match for match in re.finditer(r"[A-Za-z]+", request) if len(match[0]) > 3]
+    if not words:
+        return request
+    word = rng.choice(words)
+    at = rng.randrange(word.start() + 1, word.end() - 1)
+    one, two = request[at], request[at + 1]
+    return request[:at] + rng.choice((two + one, two, one + one + two)) + request[at + 2 :]
+
+
+def in_steps(request: str, count: int, rng: random.Random) -> str:
+    """A request with the wish for so many steps."""
+    said = f"in {NUMBERS[count]} step{'s' * (count > 1)}"
+    end = request[-1] if request[-1] in ".?" else ""
+    if rng.random() < 0.5:
+        return request.removesuffix(end) + f" {said}{end}"
+    return f"{said.capitalize()}: {request[0].lower()}{request[1:]}"
+
+
+def gather(steps: list[str], scenes: list[Scene], count: int) -> tuple[list[str], list[Scene]]:
+    """Actions told in fewer steps, each of as many lines as actions; the first steps take what is left over."""
+    least, over = divmod(len(steps), count)
+    ends = [(number + 1) * least + min(number + 1, over) for number in range(count)]
+    lines = ["\n".join(steps[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    return lines, [scenes[end - 1] for end in ends]
 
 
 INTROS = (
