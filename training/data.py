@@ -24,6 +24,7 @@ from duogen.models.vae import to_frames
 from duogen.training.world.arrange import Arrange
 from duogen.training.world.beyond import Beyond
 from duogen.training.world.build import Build
+from duogen.training.world.check import NO, YES
 from duogen.training.world.cook import Cook
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
@@ -167,12 +168,14 @@ def rough_length(turns: list[Turn]) -> int:
 def fact_ids(processor: DuoGenProcessor) -> list[int]:
     """The tokens of all words that a picture could contradict: colours, shapes, places, numbers, parts, ingredients.
 
-    A word that the tokenizer cuts into pieces is left out: its pieces are those of other words, too.
+    A word that the tokenizer cuts into pieces is left out: its pieces are those of other words, too. Yes and no are known by
+    their first piece.
     """
     slots = (slot for family in FAMILIES.values() for slot in family.grammar.words.values())
     words = {word for values in slots for names in values.values() for name in names for word in name.split()}
     found = [processor.tokenizer(" " + word)["input_ids"] for word in words - {"and"}]
-    return sorted({ids[0] for ids in found if len(ids) == 1})
+    verdicts = [processor.tokenizer(word)["input_ids"][0] for word in (YES, NO)]
+    return sorted({*(ids[0] for ids in found if len(ids) == 1), *verdicts})
 
 
 def collate(dialogues: list[list[Turn]], processor: DuoGenProcessor) -> Batch:

@@ -1,9 +1,10 @@
 """The family *look*: questions about pictures, answered in text; no picture is drawn.
 
 What is there, where, how many, in which colour, what lies in a vessel of the kitchen, what a structure's parts look like,
-and what has changed between two pictures. Every question has one right answer, in one fixed wording.
+what has changed between two pictures, and whether a picture shows what a step says. Every question has one right answer, in
+one fixed wording.
 
-The pictures are those of *arrange*, *build* and *cook*; what those keep out of training is kept out here. The last of the
+The pictures are those of the families that draw; what those keep out of training is kept out here. The last of the
 wordings is held out too.
 """
 
@@ -14,7 +15,10 @@ from collections.abc import Callable
 
 from duogen.training.world.arrange import Arrange, place_names
 from duogen.training.world.build import PARTS_OF, Build, colours_of
+from duogen.training.world.check import NO, QUESTION, YES, spoil, step_of
 from duogen.training.world.cook import Cook, contents
+from duogen.training.world.depict import Depict
+from duogen.training.world.draw import Draw
 from duogen.training.world.language import NUMBERS, Action, Grammar, a, join
 from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, vary, wording
@@ -59,11 +63,12 @@ class Look(Family):
 
     def __init__(self) -> None:
         self.arrange, self.build, self.cook = Arrange(), Build(), Cook()
+        self.painted: tuple[Family, ...] = (self.arrange, self.build, self.cook, Depict(), Draw())
         # Shares in the evaluation and in training: finding is what every edit depends on.
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
             "list": (2, 2, self._list), "find": (2, 6, self._find), "count": (2, 2, self._count),
             "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 2, self._inside),
-            "changed": (2, 3, self._changed),
+            "changed": (2, 3, self._changed), "check": (1, 5, self._check),
         }  # fmt: skip
 
     def apply(self, scene: Scene, act: Action) -> Scene | None:
@@ -177,6 +182,22 @@ class Look(Family):
         before = self._shelf(rng, split, least=2)
         act, after = self.arrange.random_edit(rng, split, before)
         return _task("changed", rng, (before, after), wording(CHANGED, rng, split), _past(act))
+
+
+    def _check(self, rng: random.Random, split: str) -> Task:
+        family = rng.choices(self.painted, (4, 4, 3, 2, 2))[0]
+        task = family.sample(rng, split)
+        if not task.turns[0].pictures:
+            return self._check(rng, split)
+        said, before, after, turn = step_of(rng, task)
+        right = rng.random() < 0.5
+        if not right:
+            true, after = after, spoil(rng, before, after)
+            while said == turn.request and turn.goal(after):  # what a sentence leaves open may look so, too
+                after = spoil(rng, before, true)
+        shown = (after,) if before is None else (before, after)
+        turn = Turn(QUESTION.format(step=said), [YES if right else NO], [], lambda final: True)
+        return Task("look", "check", after, shown, [turn])
 
 
 def _said(thing: Thing) -> str:
