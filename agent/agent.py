@@ -26,6 +26,7 @@ from duogen.models.session import DecodeSettings
 from duogen.models.sessions import SessionPool
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import MAX_REQUEST, Drawn, ImageRequest, ImageTool
+from duogen.tools.look import LookTool
 
 OnEvent = Callable[[Event], None]
 MAX_PICTURES = 16
@@ -77,6 +78,7 @@ class Agent:
         settings: PaintSettings | None = None,
         decode: DecodeSettings | None = None,
         max_pictures: int = MAX_PICTURES,
+        self_check: int = 0,
     ) -> Plan:
         """Answers a request with text and pictures.
 
@@ -85,6 +87,7 @@ class Agent:
             on_event: is told everything as it happens.
             after: an earlier dialogue that the request follows up on.
             folder: keep the run there, resumable, from the start; without it nothing is written.
+            self_check: look at each picture, and paint it again up to so many times where it doesn't show what it should.
 
         Raises:
             InputError: an empty or endless request, an unreadable picture, a folder that is in use or can't be written.
@@ -106,6 +109,7 @@ class Agent:
             "settings": paint.model_dump(),
             "max_pictures": max_pictures,
             "painted": 0,
+            "repaints": self_check,
             "next": "draft",
             "reason": "",
         }
@@ -125,6 +129,7 @@ class Agent:
         settings: PaintSettings | None = None,
         decode: DecodeSettings | None = None,
         max_pictures: int = MAX_PICTURES,
+        self_check: int = 0,
     ) -> Plan:
         """Goes on with a plan's folder: finishes an interrupted run, or follows up on a finished one.
 
@@ -147,7 +152,7 @@ class Agent:
         document = Document.load(folder)
         return self.plan(
             request, images, on_event=on_event, after=document, folder=folder, settings=settings, decode=decode,
-            max_pictures=max_pictures,
+            max_pictures=max_pictures, self_check=self_check,
         )  # fmt: skip
 
     @staticmethod
@@ -196,7 +201,7 @@ class Agent:
         folder: str | Path | None,
     ) -> Plan:
         planner = NativePlanner(self.sessions, store.latent, decode)
-        graph = build_graph(planner, ImageTool(self.sessions, store.latent), store, saver)
+        graph = build_graph(planner, ImageTool(self.sessions, store.latent), LookTool(self.pipeline), store, saver)
         config: Any = {"configurable": {"thread_id": run}, "recursion_limit": 10_000}
         try:
             for event in graph.stream(state, config, stream_mode="custom", durability="sync"):

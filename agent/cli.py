@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
 
@@ -45,6 +45,12 @@ def plan(
     width: Width = None,
     height: Height = None,
     max_pictures: Annotated[int, typer.Option(min=0, max=64, help="The answer ends after so many pictures.")] = 16,
+    self_check: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="Let the model look at its pictures: paint a wrong one again, so often at most."
+        ),
+    ] = 0,
     temperature: Annotated[float, typer.Option(min=0, max=5, help="0 always writes the most likely word.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus sampling, for temperatures above 0.")] = 1.0,
     model: Model = None,
@@ -81,6 +87,7 @@ def plan(
         "settings": PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed),
         "decode": DecodeSettings(temperature=temperature, top_p=top_p, seed=seed),
         "max_pictures": max_pictures,
+        "self_check": self_check,
     }
     if continue_ is not None:
         made = agent.resume(folder, request, pictures, **common)
@@ -223,6 +230,10 @@ class _Teller:
         elif isinstance(event, DenoisingStep):
             bar = "#" * round(20 * event.step / event.steps)
             self._progress(f"picture {event.index} [{bar:<20}] {event.step}/{event.steps}")
+        elif isinstance(event, PictureChecked):
+            self._progress("")
+            verdict = "shows the step" if event.accepted else "doesn't show the step"
+            print(f"picture {event.index}: {verdict} ({event.chance:.2f})", file=sys.stderr, flush=True)
         elif isinstance(event, PictureDone):
             self._progress("")
             path = self.folder / event.part.image

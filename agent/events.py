@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from duogen.document import ImagePart
+from duogen.document import ImagePart, Picture
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ class DenoisingStep:
 
 
 @dataclass(frozen=True)
+class PictureChecked:
+    """The model has looked at an attempt at picture `index`, the first being attempt 0.
+
+    `chance`: how likely it is, to the model, that it shows what the text says, from 0 to 1. `accepted`: whether that is enough.
+    """
+
+    index: int
+    attempt: int
+    chance: float
+    accepted: bool
+    picture: Picture
+
+
+@dataclass(frozen=True)
 class PictureDone:
     """Picture `index` is painted and kept."""
 
@@ -51,4 +65,4 @@ class Finished:
     pictures: int
 
 
-Event = TextDelta | PictureStarted | DenoisingStep | PictureDone | Finished
+Event = TextDelta | PictureStarted | DenoisingStep | PictureChecked | PictureDone | Finished

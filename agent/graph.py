@@ -14,19 +14,24 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from duogen.agent.events import DenoisingStep, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.agent.events import DenoisingStep, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
 from duogen.agent.store import Store, attach_all
 from duogen.document import Document, TextPart
 from duogen.models.sampler import PaintSettings
 from duogen.planners.base import Planner
-from duogen.tools.image import ImageTool
+from duogen.tools.image import Drawn, ImageTool
+from duogen.tools.look import LookTool
+
+ENOUGH = 0.5
+"""How likely a picture must show what it should, to the model itself, to be kept at once."""
 
 
 class RunState(TypedDict):
     """What a run is at any moment.
 
     `document`: the dialogue, as ``Document.model_dump()``, its last turn the assistant's. `next`: ``draft``, ``paint``
-    or ``done``. `painted`: pictures of this answer so far. `reason`: why the run ended.
+    or ``done``. `painted`: pictures of this answer so far. `reason`: why the run ended. `repaints`: how often a picture is
+    painted again at most when the model, looking at it, doesn't find what it should show; 0 leaves the look away.
     """
 
     run: str
@@ -34,14 +39,15 @@ class RunState(TypedDict):
     settings: dict[str, Any]
     max_pictures: int
     painted: int
+    repaints: int
     next: Literal["draft", "paint", "done"]
     reason: str
 
 
 def build_graph(
-    planner: Planner, tool: ImageTool, store: Store, checkpointer: BaseCheckpointSaver[Any]
+    planner: Planner, tool: ImageTool, look: LookTool, store: Store, checkpointer: BaseCheckpointSaver[Any]
 ) -> CompiledStateGraph[RunState, None, RunState, RunState]:
-    """The agent's graph over a planner, the image tool and a store for what they make."""
+    """The agent's graph over a planner, the tools and a store for what they make."""
 
     def draft(state: RunState) -> dict[str, Any]:
         emit = get_stream_writer()
@@ -60,9 +66,19 @@ def build_graph(
         document, index = _document(state, store), state["painted"] + 1
         settings = PaintSettings.model_validate(state["settings"]).for_picture(len(document.images))
         emit(PictureStarted(index, settings.seed))
-        drawn = tool.paint(
-            state["run"], document, settings, lambda step, steps: emit(DenoisingStep(index, step, steps))
-        )
+        attempts: list[tuple[float, Drawn]] = []
+        while not attempts or (attempts[-1][0] < ENOUGH and len(attempts) <= state["repaints"]):
+            attempt = len(attempts)
+            drawn = tool.paint(
+                state["run"], document, settings.for_attempt(attempt),
+                lambda step, steps: emit(DenoisingStep(index, step, steps)),
+            )  # fmt: skip
+            chance = look.shows(document, drawn.picture) if state["repaints"] else ENOUGH
+            attempts.append((chance, drawn))
+            if state["repaints"]:
+                emit(PictureChecked(index, attempt, chance, chance >= ENOUGH, drawn.picture))
+        _, drawn = max(attempts, key=lambda made: made[0])
+        tool.keep(state["run"], document, drawn)
         store.put(drawn.picture, drawn.latent)
         part = document.add_picture(drawn.picture, alt=_caption(document))
         emit(PictureDone(index, part, drawn.seconds))

@@ -33,6 +33,12 @@ def world(
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
+    self_check: Annotated[
+        int,
+        typer.Option(
+            min=0, max=16, help="Let the model check its pictures: paint a wrong one again, so often at most."
+        ),
+    ] = 0,
     only: Annotated[
         str | None,
         typer.Option(help="text: the MLLM alone, shown true pictures; pictures: the DiT alone, behind true text."),
@@ -59,6 +65,8 @@ def world(
     for name in family or ():
         if name not in FAMILIES:
             raise InputError(f"{name}: no such family; there are {', '.join(FAMILIES)}")
+    if self_check and only:
+        raise InputError("--self-check is for whole answers: leave out --only")
     if only not in (None, "text", "pictures"):
         raise InputError(f"{only}: there is --only text and --only pictures")
     agent = load(model)
@@ -71,7 +79,7 @@ def world(
         elif only == "pictures":
             answers.append(answer_in_pictures(agent.pipeline, task, settings))
         else:
-            answers.append(answer(agent, task, settings))
+            answers.append(answer(agent, task, settings, self_check))
         if sys.stderr.isatty() or number % 20 == 0:
             each = (time.monotonic() - began) / number
             end = "\r" if sys.stderr.isatty() else "\n"
@@ -81,6 +89,7 @@ def world(
     report["settings"] = {
         **agent.pipeline.resolve(settings).model_dump(),
         **{"split": split, "families": family or list(FAMILIES), "requests": limit, "seed": seed, "only": only},
+        "self_check": self_check,
         "seconds": round(seconds, 1),
     }
     if output is not None:
@@ -140,9 +149,25 @@ def table(report: dict[str, Any]) -> str:
     if report["depict_tags"] and settings["only"] != "text":
         tags = ", ".join(f"{tag} {rate:.2f}" for tag, rate in report["depict_tags"].items())
         lines.append(f"\nDepict by tag (read by the world's own parser, not GenEval's): {tags}.")
+    overall = report["scores"]["overall"]
+    if settings["only"] != "text" and overall["psnr"] is not None:
+        lines.append(f"\nAgainst the true pictures: PSNR {overall['psnr']:.1f} dB, SSIM {overall['ssim']:.3f}.")
+    if settings["self_check"]:
+        lines.append(_self_check(overall, settings["self_check"]))
     lines.append(
         f"\n{settings['requests']} {settings['split']} requests, {report['pictures']} pictures, {painted}, "
         f"{settings['seconds']} s. "
         f"Parser on true renders: {parser['clean']:.4f} clean, {parser['noised']:.4f} noised ({parser['pictures']})."
     )
     return "\n".join(lines)
+
+
+def _self_check(overall: dict[str, float | None], times: int) -> str:
+    """What the model's look at its own pictures was worth."""
+    named = {
+        "states of first attempts": "first_attempt_state_accuracy", "states of what was kept": "step_state_accuracy",
+        "rejected pictures that are wrong (precision)": "check_precision",
+        "wrong pictures that are rejected (recall)": "check_recall",
+    }  # fmt: skip
+    said = [f"{name} {overall[key]:.3f}" for name, key in named.items() if overall[key] is not None]
+    return f"\nSelf-check, at most {times} more attempts: {', '.join(said)}."

@@ -7,17 +7,25 @@ score needs no judge, and every failure can be pointed at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from duogen.document import Picture
+from duogen.evaluation.fidelity import fidelity
 from duogen.training.world.language import Action
 from duogen.training.world.scene import Place, Scene, Thing
 from duogen.training.world.task import Family, Turn
+
+
+class Attempt(NamedTuple):
+    """A picture that the model has looked at: whether it was content, and what the picture shows."""
+
+    accepted: bool
+    shown: Scene | None
 
 
 @dataclass
@@ -25,13 +33,14 @@ class Step:
     """One piece of an answer: its text, and what its picture shows.
 
     `pictured` tells whether a picture follows the text; `shown` is the scene read from it, None where it can't be read;
-    `picture` is the picture itself, where it was kept.
+    `picture` is the picture itself, where it was kept. `attempts`: what was painted for it, where the model checked itself.
     """
 
     text: str
     pictured: bool
     shown: Scene | None = None
     picture: Picture | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Stride(NamedTuple):
@@ -83,16 +92,39 @@ class Tally:
     sequences: list[bool] = field(default_factory=list)
     readable: list[bool] = field(default_factory=list)
     answers: list[bool] = field(default_factory=list)
+    psnr: list[float] = field(default_factory=list)
+    ssim: list[float] = field(default_factory=list)
+    first_attempts: list[bool] = field(default_factory=list)
+    rejected_wrong: list[bool] = field(default_factory=list)
+    wrong_rejected: list[bool] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         self.hits += other.hits
         self.false_pictures += other.false_pictures
         self.missed_pictures += other.missed_pictures
         self.objects.update(other.objects)
-        for name in ("plans", "optimal", "states", "agreements", "kept", "sequences", "readable", "answers"):
-            getattr(self, name).extend(getattr(other, name))
+        for entry in fields(self):
+            if isinstance(own := getattr(self, entry.name), list):
+                own.extend(getattr(other, entry.name))
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    def add_picture(self, step: Step, truth: Scene | None, right: Callable[[Scene | None], bool]) -> None:
+        """What is counted of every picture: is it right, can it be read, how near is it to the truth, what did the model think.
+
+        Args:
+            right: whether a scene is what the picture should show.
+        """
+        self.states.append(right(step.shown))
+        self.readable.append(step.shown is not None)
+        if truth is not None and step.picture is not None:
+            psnr, ssim = fidelity(step.picture.image(), truth)
+            self.psnr.append(psnr)
+            self.ssim.append(ssim)
+        verdicts = [(attempt.accepted, right(attempt.shown)) for attempt in step.attempts]
+        self.first_attempts += [fine for _, fine in verdicts[:1]]
+        self.rejected_wrong += [not fine for accepted, fine in verdicts if not accepted]
+        self.wrong_rejected += [not accepted for accepted, fine in verdicts if not fine]
+
+    def counts(self) -> dict[str, tuple[float, int]]:
         """Of every score, how much was right and out of how much; they add up over answers."""
         lists = {
             "plan_legal_and_goal": self.plans,
@@ -103,6 +135,11 @@ class Tally:
             "untouched_kept": self.kept,
             "pictures_readable": self.readable,
             "text_answers_exact": self.answers,
+            "psnr": self.psnr,
+            "ssim": self.ssim,
+            "first_attempt_state_accuracy": self.first_attempts,
+            "check_precision": self.rejected_wrong,
+            "check_recall": self.wrong_rejected,
         }
         called = 2 * self.hits + self.false_pictures + self.missed_pictures
         partial = {
@@ -163,11 +200,13 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
         tally.hits += hit
         tally.false_pictures += step.pictured and not hit
         # Where a request wants so many steps, several actions may share a picture.
-        tally.missed_pictures += (len(actions) if turn.steps is None else bool(actions)) - (bool(actions) and step.pictured)
+        tally.missed_pictures += (len(actions) if turn.steps is None else bool(actions)) - (
+            bool(actions) and step.pictured
+        )
         if step.pictured:
             exact &= right
-            tally.states.append(right)
-            tally.readable.append(step.shown is not None)
+            should = truth if actions else None
+            tally.add_picture(step, truth, lambda shown, should=should: should is not None and shown == should)
             if truth is not None:
                 tally.objects += objects_right(truth, step.shown)
             tally.agreements.append(_agrees(family, seen, step, actions))
@@ -194,8 +233,7 @@ def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tal
     tally.missed_pictures = 1 - tally.hits
     shown = pictured[-1].shown if pictured else None
     right = _fulfils(turn, shown)
-    tally.states.append(right)
-    tally.readable.append(shown is not None)
+    tally.add_picture(pictured[-1] if pictured else Step("", False), goal, lambda shown: _fulfils(turn, shown))
     tally.kept += _kept(before, goal, before, shown)
     tally.sequences.append(right and len(pictured) == 1)
     return tally, goal

@@ -10,8 +10,9 @@ from typing import Any
 from PIL import Image
 
 from duogen.agent.agent import Agent
+from duogen.agent.events import Event, PictureChecked
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
-from duogen.evaluation.scores import Step, Tally, intervals, score_turn
+from duogen.evaluation.scores import Attempt, Step, Tally, intervals, score_turn
 from duogen.models.layout import Turn as Dialogue
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
@@ -48,15 +49,28 @@ def _task(split: str, family: str, number: int, index: int, seed: int) -> Task:
     return fixed[number % len(fixed)] if fixed else draw_task(10_000 + seed, index, split, family)
 
 
-def answer(agent: Agent, task: Task, settings: PaintSettings) -> Answered:
+def answer(agent: Agent, task: Task, settings: PaintSettings, self_check: int = 0) -> Answered:
     """Puts a task's requests to a model, each after the model's own answer to the one before."""
     document: Document | None = None
     steps = []
     for number, turn in enumerate(task.turns):
         shown = [Picture.from_image(render(scene)) for scene in task.shown] if number == 0 else []
-        plan = agent.plan(turn.request, shown, after=document, settings=settings, max_pictures=MAX_PICTURES)
+        checked: dict[int, list[Attempt]] = {}
+
+        def note(event: Event, checked: dict[int, list[Attempt]] = checked) -> None:
+            if isinstance(event, PictureChecked):
+                checked.setdefault(event.index, []).append(Attempt(event.accepted, parse(event.picture.image())))
+
+        plan = agent.plan(
+            turn.request, shown, after=document, settings=settings, max_pictures=MAX_PICTURES, on_event=note,
+            self_check=self_check,
+        )  # fmt: skip
         document = plan.document
-        steps.append(steps_of(document, document.messages[-1]))
+        answered = steps_of(document, document.messages[-1])
+        pictured = [step for step in answered if step.pictured]
+        for number, step in enumerate(pictured, 1):
+            step.attempts = tuple(checked.get(number, ()))
+        steps.append(answered)
     assert document is not None
     return Answered(task, steps)
 

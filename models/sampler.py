@@ -29,7 +29,14 @@ class PaintSettings(BaseModel):
 
     def for_picture(self, index: int) -> PaintSettings:
         """The settings of picture number `index` of a plan: a seed of its own, so that a plan can be resumed."""
-        digest = hashlib.sha256(f"{self.seed}/{index}".encode()).digest()
+        return self._derived(f"{self.seed}/{index}")
+
+    def for_attempt(self, attempt: int) -> PaintSettings:
+        """The settings of attempt number `attempt` at one picture: the first, 0, has the picture's own seed."""
+        return self._derived(f"{self.seed}/again/{attempt}") if attempt else self
+
+    def _derived(self, name: str) -> PaintSettings:
+        digest = hashlib.sha256(name.encode()).digest()
         return self.model_copy(update={"seed": int.from_bytes(digest[:7], "big")})
 
 

@@ -144,6 +144,11 @@ class Session:
         if not self.asking:
             self.ask()
 
+    def chances(self, answers: Sequence[str]) -> list[float]:
+        """How likely each of some answers is as the next thing written, by its first token; they add up to 1."""
+        first = [self.pipeline.processor.encode(answer)[0] for answer in answers]
+        return torch.softmax(self._logits[first], 0).tolist()
+
     # Pictures
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -22,6 +23,11 @@ LatentOf = Callable[[str], bytes | None]
 def pack_latent(latent: Tensor) -> bytes:
     """A clean latent as safetensors bytes."""
     return save({"latent": latent.cpu().contiguous()})
+
+
+def unpack_latent(packed: bytes, device: torch.device) -> Tensor:
+    """What `pack_latent` packed."""
+    return load(packed)["latent"].to(device)
 
 
 class SessionPool:
@@ -43,7 +49,7 @@ class SessionPool:
             for index, part in enumerate(document.images):
                 packed = latent_of(part.sha256)
                 if packed is not None:
-                    latents[index] = load(packed)["latent"].to(self.pipeline.transformer.device)
+                    latents[index] = unpack_latent(packed, self.pipeline.transformer.device)
             session = Session(self.pipeline, turns_of(document, self.pipeline.config.system_prompt), latents)
         self.keep(run, document, session)
         return session

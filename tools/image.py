@@ -14,7 +14,7 @@ from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import OnStep, PaintSettings
 from duogen.models.session import Session
-from duogen.models.sessions import LatentOf, SessionPool, pack_latent
+from duogen.models.sessions import LatentOf, SessionPool, pack_latent, unpack_latent
 
 MAX_REQUEST = 20_000
 """Longest request in characters; the models' contexts end long before a megabyte."""
@@ -50,15 +50,24 @@ class ImageTool:
         self.sessions, self.latent_of = sessions, latent_of
 
     def paint(self, run: str, document: Document, settings: PaintSettings, on_step: OnStep | None = None) -> Drawn:
-        """The picture that is due at the end of `document`, conditioned on all text and pictures before."""
+        """The picture that is due at the end of `document`, conditioned on all text and pictures before.
+
+        It may be painted several times, with other seeds; the dialogue goes on from the one that is handed to `keep`.
+        """
         session = self.sessions.open(run, document, self.latent_of)
         if not session.asking:
             session.ask()
-        drawn = _paint(session, settings, on_step, keep=True)
+        return _paint(session, settings, on_step)
+
+    def keep(self, run: str, document: Document, drawn: Drawn) -> None:
+        """Puts a painted picture behind the end of `document` in the run's session."""
+        session = self.sessions.open(run, document, self.latent_of)
+        if not session.asking:
+            session.ask()
+        session.append(drawn.picture.image(), unpack_latent(drawn.latent, session.pipeline.transformer.device))
         after = document.branch()
         after.add_picture(drawn.picture)
         self.sessions.keep(run, after, session)
-        return drawn
 
     def call(self, request: ImageRequest, on_step: OnStep | None = None) -> Drawn:
         """Draws from text, or edits where there are references.
@@ -77,14 +86,11 @@ class ImageTool:
         images = [picture.image() for picture in request.references]
         session = Session(self.sessions.pipeline, [("user", [*images, asked])])
         session.ask_at_once(bool(images) and config.edit_in_words)
-        return _paint(session, request.settings, on_step, keep=False)
+        return _paint(session, request.settings, on_step)
 
 
-def _paint(session: Session, settings: PaintSettings, on_step: OnStep | None, keep: bool) -> Drawn:
-    """Paints what `session` asks for; with `keep`, the dialogue goes on from the picture."""
+def _paint(session: Session, settings: PaintSettings, on_step: OnStep | None) -> Drawn:
+    """Paints what `session` asks for."""
     began = time.monotonic()
     painted = session.paint(settings, on_step)
-    picture = Picture.from_image(painted.image)
-    if keep:
-        session.append(picture.image(), painted.latent)
-    return Drawn(picture, pack_latent(painted.latent), time.monotonic() - began)
+    return Drawn(Picture.from_image(painted.image), pack_latent(painted.latent), time.monotonic() - began)

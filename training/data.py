@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from duogen.models.check import NO, YES
 from duogen.models.layout import Slot, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import to_frames
 from duogen.training.world.arrange import Arrange
 from duogen.training.world.beyond import Beyond
 from duogen.training.world.build import Build
-from duogen.training.world.check import NO, YES
 from duogen.training.world.cook import Cook
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw

@@ -91,9 +91,7 @@ class Naming:
         """
         tokens = embedded[self.where[:, 0], self.where[:, 1]]
         tokens = F.rms_norm(tokens, tokens.shape[-1:])
-        of_kind, of_colour = (
-            (tokens @ word_vectors(names, words, processor).T).float() for names in (KINDS, COLOURS)
-        )
+        of_kind, of_colour = ((tokens @ word_vectors(names, words, processor).T).float() for names in (KINDS, COLOURS))
         kinds, colours = self.kinds.to(tokens.device), self.colours.to(tokens.device)
         loss = F.cross_entropy(of_kind, kinds) + F.cross_entropy(of_colour, colours)
         return loss, (of_kind.argmax(-1) == kinds).float().mean().item()

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from duogen.agent.agent import Agent
-from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, PictureStarted, TextDelta
+from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
 from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
 from duogen.planners.base import Draft
 from duogen.planners.native import NativePlanner
+from duogen.tools.image import ImageTool
+from duogen.tools.look import LookTool
 
 QUICK = PaintSettings(steps=2, width=64, height=64)
 
@@ -62,6 +64,21 @@ def test_max_pictures(scripted: Agent) -> None:
     assert scripted.plan("Build.", settings=QUICK, max_pictures=0).pictures == []
 
 
+def test_a_self_check_paints_again_and_keeps_the_likeliest(scripted: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    thought = iter([0.9, 0.2, 0.4, 0.3])
+    monkeypatch.setattr(LookTool, "shows", lambda *_: next(thought))
+    events: list[Event] = []
+    plan = scripted.plan("Build.", settings=QUICK, self_check=2, on_event=events.append)
+    checks = [event for event in events if isinstance(event, PictureChecked)]
+    assert [(event.index, event.attempt, event.accepted) for event in checks] == [
+        (1, 0, True), (2, 0, False), (2, 1, False), (2, 2, False),
+    ]  # fmt: skip
+    assert len({event.picture.sha256 for event in checks}) == 4
+    assert [picture.sha256 for picture in plan.pictures] == [checks[0].picture.sha256, checks[2].picture.sha256]
+    # A picture that is accepted at once is the one that is painted without a check.
+    assert plan.pictures[0].data == scripted.plan("Build.", settings=QUICK).pictures[0].data
+
+
 def test_a_picture_comes_with_the_request(scripted: Agent, picture: Picture, tmp_path: Path) -> None:
     path = tmp_path / "mine.png"
     path.write_bytes(picture.data)
@@ -98,9 +115,9 @@ def test_the_native_planner_and_the_tool_share_one_session(tiny: object) -> None
     document = Document()
     document.add_request("Draw a cup.")
     document.add_message("assistant")
-    drawn = (
-        __import__("duogen.tools.image", fromlist=["ImageTool"]).ImageTool(agent.sessions).paint("r", document, QUICK)
-    )
+    tool = ImageTool(agent.sessions)
+    drawn = tool.paint("r", document, QUICK)
+    tool.keep("r", document, drawn)
     document.add_picture(drawn.picture, alt="a cup")
     planner.draft("r", document, lambda _: None)
     assert prefills.count(True) == 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from duogen.evaluation.scores import Step, Tally, intervals, objects_right, score_turn
+from duogen.evaluation.scores import Attempt, Step, Tally, intervals, objects_right, score_turn
 from duogen.evaluation.world import Answered, build_report, floors, parser_accuracy, score, tasks_of
 from duogen.training.data import FAMILIES
 from duogen.training.world.depict import TAGS
@@ -50,6 +50,28 @@ STEPS = [Step(TURN.segments[0], True, FIRST), Step(TURN.segments[1], True, SECON
 
 def rates_of(steps: list[Step]) -> dict[str, float | None]:
     return score_turn(FAMILIES["arrange"], TURN, SCENE, steps)[0].rates()
+
+
+def test_a_wish_for_so_many_steps_is_kept_or_missed() -> None:
+    wished = replace(TURN, segments=["\n".join(TURN.segments)], pictures=[SECOND], steps=1)
+
+    def rates(steps: list[Step]) -> dict[str, float | None]:
+        return score_turn(FAMILIES["arrange"], wished, SCENE, steps)[0].rates()
+
+    kept = rates([Step("\n".join(TURN.segments), True, SECOND)])
+    assert set(kept.values()) - {None} == {1.0}
+    missed = rates(STEPS)
+    assert missed["emission_f1"] == pytest.approx(2 / 3) and missed["plan_legal_and_goal"] == 0.0
+
+
+def test_what_the_model_thought_of_its_pictures_is_held_against_the_parser() -> None:
+    """Four attempts: one wrongly accepted, one rightly and one wrongly rejected, one rightly accepted."""
+    first = replace(STEPS[0], shown=SCENE, attempts=(Attempt(True, SCENE),))
+    looked = (Attempt(False, None), Attempt(False, SECOND), Attempt(True, SECOND))
+    rates = rates_of([first, replace(STEPS[1], attempts=looked)])
+    assert rates["first_attempt_state_accuracy"] == 0.0 and rates["step_state_accuracy"] == 0.5
+    assert rates["check_precision"] == 0.5 and rates["check_recall"] == 0.5
+    assert rates_of(STEPS)["check_precision"] is None
 
 
 def test_a_picture_too_many_and_one_too_few() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from duogen.agent.agent import Agent
-from duogen.evaluation.world import answer_in_pictures, answer_in_words, build_report, score, tasks_of
+from duogen.evaluation.world import answer, answer_in_pictures, answer_in_words, build_report, score, tasks_of
 from duogen.models.sampler import PaintSettings
+from duogen.tools.look import LookTool
 
 
 def test_the_mllm_alone_is_shown_the_truth_of_what_it_writes(default_agent: Agent) -> None:
@@ -17,6 +20,16 @@ def test_the_mllm_alone_is_shown_the_truth_of_what_it_writes(default_agent: Agen
     # A picture is wrong only where its own text, or some text before it, isn't legal.
     assert overall["step_state_accuracy"] >= overall["plan_legal_and_goal"]
     assert overall["pictures_readable"] == 1.0 and overall["emission_f1"] > 0.8
+
+
+def test_a_self_check_is_counted(default_agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LookTool, "shows", lambda *_: 0.1)
+    (task,) = tasks_of("train", ("depict",), 1, 0)
+    answered = answer(default_agent, task, PaintSettings(steps=1), self_check=2)
+    pictured = [step for steps in answered.steps for step in steps if step.pictured]
+    assert all(len(step.attempts) == 3 and not any(a.accepted for a in step.attempts) for step in pictured)
+    counted = score(answered)
+    assert len(counted.rejected_wrong) == 3 * len(pictured) and len(counted.psnr) == len(counted.states)
 
 
 def test_the_dit_alone_is_given_the_true_text(default_agent: Agent) -> None:

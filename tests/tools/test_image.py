@@ -22,6 +22,7 @@ def test_a_lost_session_paints_the_same_picture(tiny: DuoGenPipeline) -> None:
     document.add_text("One.")
     tool = ImageTool(SessionPool(tiny), latents.get)
     first = tool.paint("run", document, QUICK)
+    tool.keep("run", document, first)
     latents[first.picture.sha256] = first.latent
     document.add_picture(first.picture)
     live = tool.paint("run", document.branch(), QUICK)
@@ -29,6 +30,33 @@ def test_a_lost_session_paints_the_same_picture(tiny: DuoGenPipeline) -> None:
     assert live.picture.data == rebuilt.picture.data
     forgotten = ImageTool(SessionPool(tiny), lambda _: None).paint("run", document.branch(), QUICK)
     assert forgotten.picture.data != live.picture.data, "without the latent the condition frame is only close"
+
+
+def test_a_picture_may_be_painted_again_before_one_is_kept(tiny: DuoGenPipeline) -> None:
+    document = Document()
+    document.add_request("Draw two cups.")
+    document.add_message("assistant")
+    tool = ImageTool(SessionPool(tiny))
+    one, two, again = (tool.paint("run", document, QUICK.for_attempt(attempt)) for attempt in (0, 1, 0))
+    assert one.picture.data == again.picture.data != two.picture.data
+    tool.keep("run", document, two)
+    after = document.branch()
+    after.add_picture(two.picture)
+    fresh = ImageTool(SessionPool(tiny), {two.picture.sha256: two.latent}.get)
+    assert tool.paint("run", after, QUICK).picture.data == fresh.paint("run", after, QUICK).picture.data
+
+
+def test_an_edit_may_be_said_before_it_is_painted(tiny: DuoGenPipeline, picture: Picture) -> None:
+    request = ImageRequest(instruction="a cup", references=[picture], settings=QUICK)
+    silent = ImageTool(SessionPool(tiny))
+    tiny.register_to_config(edit_in_words=False)
+    at_once = silent.call(request).picture.data
+    tiny.register_to_config(edit_in_words=True)
+    assert silent.call(request).picture.data != at_once
+    drawn = ImageRequest(instruction="a cup", settings=QUICK)
+    said = silent.call(drawn).picture.data
+    tiny.register_to_config(edit_in_words=False)
+    assert silent.call(drawn).picture.data == said, "a picture from text is painted at once"
 
 
 def test_references_are_seen(tiny: DuoGenPipeline, picture: Picture) -> None:

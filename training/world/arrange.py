@@ -272,7 +272,9 @@ class Arrange(Family):
             scene = scene.clear(place)
             scenes.append(scene)
         things = join([f"{start.things[place].colour} {start.things[place].kind}" for place in gone])
-        request = wording(WITHOUT, rng, split).format(things=things.replace(" and ", " and the ").replace(", ", ", the "))
+        request = wording(WITHOUT, rng, split).format(
+            things=things.replace(" and ", " and the ").replace(", ", ", the ")
+        )
         return Task("arrange", "without", start, (start,), [self._turn(request, steps, scenes, rng)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
@@ -320,4 +322,6 @@ class Arrange(Family):
         start = self.shelf(rng, split, rng.randint(1, 6))
         clauses, steps, scenes = self._edits(rng, split, start, 1)
         request = vary(wording(RETOUCH, rng, split).format(clauses=clauses[0]), rng)
-        return Task("arrange", "retouch", start, (start,), [Turn(request, steps, scenes, lambda final: final == scenes[0])])
+        return Task(
+            "arrange", "retouch", start, (start,), [Turn(request, steps, scenes, lambda final: final == scenes[0])]
+        )

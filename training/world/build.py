@@ -40,7 +40,13 @@ OPTIONAL = {
     "pyramid": ("a roof",), "bridge": ("battlements",),
 }  # fmt: skip
 """What a request may want left away."""
-_KIND = {"a roof": "roof_left", "battlements": "battlement", "windows": "window", "a door": "door_left", "flags": "flag"}
+_KIND = {
+    "a roof": "roof_left",
+    "battlements": "battlement",
+    "windows": "window",
+    "a door": "door_left",
+    "flags": "flag",
+}
 _DOOR: tuple[Place, Place] = ((2, 0), (3, 0))
 
 GRAMMAR = Grammar(

@@ -14,9 +14,6 @@ from duogen.training.world.figures import FIGURES
 from duogen.training.world.scene import COLOURS, STAGES, SUBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Task, Turn
 
-QUESTION = "Does the last picture show this? Answer yes or no. {step}"
-YES, NO = "Yes.", "No."
-
 
 def step_of(rng: random.Random, task: Task) -> tuple[str, Scene | None, Scene, Turn]:
     """A step of a task, chosen at random: what it says, the picture before it (None for a first one), the one after, its turn.

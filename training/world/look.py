@@ -13,9 +13,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from duogen.models.check import NO, QUESTION, YES
 from duogen.training.world.arrange import Arrange, place_names
 from duogen.training.world.build import PARTS_OF, Build, colours_of
-from duogen.training.world.check import NO, QUESTION, YES, spoil, step_of
+from duogen.training.world.check import spoil, step_of
 from duogen.training.world.cook import Cook, contents
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
@@ -182,7 +183,6 @@ class Look(Family):
         before = self._shelf(rng, split, least=2)
         act, after = self.arrange.random_edit(rng, split, before)
         return _task("changed", rng, (before, after), wording(CHANGED, rng, split), _past(act))
-
 
     def _check(self, rng: random.Random, split: str) -> Task:
         family = rng.choices(self.painted, (4, 4, 3, 2, 2))[0]
