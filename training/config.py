@@ -129,6 +129,13 @@ class Stage2Config(OptimConfig):
     new_weight: float = Field(
         1.0, ge=1, description="weight in the loss of what differs from the picture before, against what stays"
     )
+    sigma_floor: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="noise level below which an error of the sample counts no more than at this level, however little noise "
+        "is left; about that of the last denoising step, as nothing below it is ever asked for",
+    )
     time_shift: float = Field(0.0, description="mean of the logit-normal distribution that times are drawn from")
     time_spread: float = Field(1.0, gt=0, description="its standard deviation")
 

@@ -83,6 +83,8 @@ class Targets:
         self.noise = torch.randn(self.clean.shape, generator=generator, device=device)
         times = torch.randn(rows, most, generator=generator, device=device)
         self.sigma = torch.sigmoid(config.time_spread * times + config.time_shift)
+        # The velocity's error is the sample's by the noise level: unbounded, the rare times near 0 would drown all others.
+        self.weight = self.weight * (self.sigma / config.sigma_floor).clamp_max(1).square()[..., None, None]
         share = config.frame_noise * torch.rand(rows, most, 1, 1, 1, generator=generator, device=device)
         self.shown = self.clean + share * (
             torch.randn(self.clean.shape, generator=generator, device=device) - self.clean

@@ -65,6 +65,33 @@ def test_a_run_can_go_on_from_a_finished_model(tmp_path: Path, debug_run: Path) 
         Run(recipe, tmp_path / "other")
 
 
+def test_stage_2_runs_beside_stage_1(tmp_path: Path) -> None:
+    """It takes the MLLM as far as it has come, each time it is started."""
+    recipe = load_recipe("debug")
+    recipe.pretrain.steps = recipe.stage1.steps = recipe.stage2.steps = 3
+    run = Run(recipe, tmp_path, quiet=True)
+    assert all(run.part(part) for part in ("tokenizer", "codec", "pretrain"))
+    with pytest.raises(InputError, match="run the part 'stage1' first"):
+        run.part("stage2")
+    assert not run.part("stage1", max_seconds=0.0)
+    assert not run.part("stage2", max_seconds=0.0)
+    assert run.part("stage1") and run.part("stage2")
+
+
+def test_bfloat16_changes_little(tmp_path: Path) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        recipe = load_recipe("debug")
+        for stage in (recipe.pretrain, recipe.stage1, recipe.stage2):
+            stage.steps, stage.precision = 2, precision  # type: ignore[assignment]
+        run = Run(recipe, tmp_path / precision, quiet=True)
+        assert all(run.part(part) for part in PARTS[:-1])
+        logs = [(tmp_path / precision / stage / "log.jsonl").read_text() for stage in ("stage1", "stage2")]
+        losses.append([json.loads(log.splitlines()[-1])["loss"] for log in logs])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.03)
+
+
 def test_stage_2_leaves_the_mllm_alone(debug_run: Path) -> None:
     tuned = Run(load_recipe("debug"), debug_run, quiet=True).mllm().state_dict()
     shipped = DuoGenPipeline.from_pretrained(debug_run / "model").mllm.state_dict()
@@ -81,6 +108,11 @@ def test_what_goes_wrong_is_said(tmp_path: Path) -> None:
         Run(recipe, tmp_path)
     with pytest.raises(InputError, match="no such recipe"):
         load_recipe("nonsense")
+    for shares, message in (("{ cake = 1 }", "no such family: cake"), ("{ cook = 0 }", "at least one family")):
+        bad = tmp_path / "shares.toml"
+        bad.write_text(f"[pretrain]\nsteps = 1\nbatch_size = 1\nlearning_rate = 1.0\nshares = {shares}\n")
+        with pytest.raises(InputError, match=message):
+            load_recipe(bad)
     bad = tmp_path / "bad.toml"
     bad.write_text("[stage1]\nsteps = 'many'\n")
     with pytest.raises(InputError, match=r"bad\.toml: pretrain"):
