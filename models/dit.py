@@ -44,10 +44,14 @@ class Frame(NamedTuple):
 
 
 class DiTOutput(NamedTuple):
-    """`velocity`: for each frame [B, C, h, w]. `kept`: each block's self-attention keys and values of these frames."""
+    """`velocity`: for each frame [B, C, h, w]. `kept`: each block's self-attention keys and values of these frames.
+
+    `middle`: the tokens' states behind two thirds of the blocks, for each frame [B, tokens, width].
+    """
 
     velocity: list[Tensor]
     kept: list[KeyValue]
+    middle: Sequence[Tensor] = ()
 
 
 class DiT(Protocol):
@@ -167,6 +171,8 @@ class CosmosDiT:
 
             normed, gate = _modulate(block.norm3, hidden, temb, embedded, counts)
             hidden = hidden + gate * block.ff(normed)
+            if number + 1 == -(-2 * len(model.transformer_blocks) // 3):
+                middle = hidden.split(counts, dim=1)
 
         normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, counts)
         with torch.autocast(normed.device.type, enabled=False):  # a velocity divides by small noise levels
@@ -174,7 +180,7 @@ class CosmosDiT:
         answers = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
         if self.prediction == "sample":
             answers = [_velocity(answer, frame) for answer, frame in zip(answers, frames, strict=True)]
-        return DiTOutput(answers, kept)
+        return DiTOutput(answers, kept, middle)
 
     # Into and out of tokens
 

@@ -129,6 +129,9 @@ class Stage2Config(OptimConfig):
     new_weight: float = Field(
         1.0, ge=1, description="weight in the loss of what differs from the picture before, against what stays"
     )
+    showing_weight: float = Field(
+        0.2, ge=0, description="weight of the loss that has the DiT name what each token will show; 0 leaves it out"
+    )
     sigma_floor: float = Field(
         0.05,
         gt=0,

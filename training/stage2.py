@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.connector import Connector
@@ -29,6 +30,7 @@ from duogen.models.vae import PatchCodec, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
 from duogen.training.data import PRACTISED, Batch, WorldBatches, picture_count, rough_length, turns_of_task
 from duogen.training.loop import Trainer
+from duogen.training.showing import Showing, labels_of
 from duogen.training.world.task import Task
 
 DECIDED = 0.9
@@ -36,11 +38,12 @@ DECIDED = 0.9
 
 
 class Aligned(nn.Module):
-    """What stage 2 moves: connector and DiT."""
+    """What stage 2 moves: connector and DiT, and the head that its second loss needs."""
 
     def __init__(self, connector: Connector, transformer: CosmosTransformer3DModel) -> None:
         super().__init__()
         self.connector, self.transformer = connector, transformer
+        self.showing = Showing(transformer.config.num_attention_heads * transformer.config.attention_head_dim)
 
     def thaw(self) -> Aligned:
         """Lets everything move but the table of learned times: time is left to RoPE, which goes on past the longest plan
@@ -131,8 +134,9 @@ def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor,
     return seen[None, None], read.repeat_interleave(tokens, 2)
 
 
-def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared velocity error of every noisy copy, [B, K], and the weighted mean over the counted ones."""
+def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared velocity error of every noisy copy, [B, K], the weighted mean over the counted ones, and the inner states of
+    these, [counted, tokens, width]."""
     most = targets.sigma.shape[1]
     near_zero = torch.full_like(targets.sigma[:, 0], CONDITION_SIGMA)
     noisy = targets.noisy()
@@ -143,16 +147,21 @@ def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tens
     velocity = torch.stack(out.velocity[most - 1 :], dim=1)
     squared = (velocity - (targets.noise - targets.clean)).square().mean(2)
     loss = weighted(squared[targets.counted], targets.weight[targets.counted])
-    return squared.detach().mean((2, 3)), loss
+    middle = torch.stack(list(out.middle[most - 1 :]), dim=1)
+    return squared.detach().mean((2, 3)), loss, middle[targets.counted]
 
 
-def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """As `causal_loss`, for one random target a dialogue; the other entries of the errors are zero."""
+def full_loss(
+    dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `causal_loss`, for one random target a dialogue, which alone counts then; the other entries of the errors are zero."""
     picked = torch.multinomial(targets.counted.float(), 1, generator=generator)[:, 0]
+    targets.counted = F.one_hot(picked, targets.counted.shape[1]).bool()
     noisy = targets.noisy()
     context = dit.context(vectors)
     error = torch.zeros_like(targets.sigma)
     losses, weights = [], []
+    middle: dict[int, Tensor] = {}
     # The target's place in time differs from dialogue to dialogue: those with the same place go together.
     for place in picked.unique().tolist():
         group = (picked == place).nonzero()[:, 0]
@@ -167,7 +176,8 @@ def full_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torc
         error[group, place] = squared.detach().mean((1, 2))
         losses.append(squared)
         weights.append(targets.weight[group, place])
-    return error, weighted(torch.cat(losses), torch.cat(weights))
+        middle |= dict(zip(group.tolist(), out.middle[-1], strict=True))
+    return error, weighted(torch.cat(losses), torch.cat(weights)), torch.stack([middle[row] for row in sorted(middle)])
 
 
 def train_stage2(
@@ -201,10 +211,18 @@ def train_stage2(
         with trainer.autocast():
             vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
             if form.mode == "causal":
-                error, loss = causal_loss(dit, targets, vectors)
+                error, loss, middle = causal_loss(dit, targets, vectors)
             else:
-                error, loss = full_loss(dit, targets, vectors, generator)
-        return loss, _by_level(error, targets)
+                error, loss, middle = full_loss(dit, targets, vectors, generator)
+        extra = _by_level(error, targets)
+        if config.showing_weight:
+            columns = targets.clean.shape[-1] // dit.patch
+            labels = labels_of(batch, columns).to(middle.device)[targets.counted]
+            shown, right = aligned.showing.loss(middle, labels, config.new_weight)
+            loss = loss + config.showing_weight * shown
+            extra["showing"] = round(shown.item(), 4)
+            extra["showing_accuracy"] = round(right.float().mean().item(), 4)
+        return loss, extra
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if done and trainer.ema is not None:

@@ -45,14 +45,14 @@ def test_a_packed_batch_gives_each_dialogue_its_own_loss(tiny: DuoGenPipeline) -
     everything = collate([turns_of_task(task) for task in tasks], tiny.processor)
     together = Targets(everything, tiny.vae, config, torch.Generator().manual_seed(0))
     states = frozen_states(tiny.mllm, everything, int(together.reach.max()))
-    errors, _ = causal_loss(dit, together, tiny.connector(states))
+    errors, _, _ = causal_loss(dit, together, tiny.connector(states))
     for row, task in enumerate(tasks):
         batch = collate([turns_of_task(task)], tiny.processor)
         alone = Targets(batch, tiny.vae, config, torch.Generator().manual_seed(0))
         count = alone.clean.shape[1]
         for name in ("noise", "sigma", "shown", "noisy_reach"):
             setattr(alone, name, getattr(together, name)[row : row + 1, :count])
-        single, _ = causal_loss(dit, alone, tiny.connector(frozen_states(tiny.mllm, batch, int(alone.reach.max()))))
+        single, _, _ = causal_loss(dit, alone, tiny.connector(frozen_states(tiny.mllm, batch, int(alone.reach.max()))))
         assert torch.allclose(single[0], errors[row, :count], atol=1e-4)
 
 
