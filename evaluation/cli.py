@@ -48,6 +48,10 @@ def world(
     page: Annotated[
         Path | None, typer.Option(help="Write an HTML page with every answer beside the truth there.")
     ] = None,
+    failures: Annotated[
+        Path | None,
+        typer.Option(help="Write the first wrong picture of each family beside the true one to this folder."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score a model in the procedural world, without a judge.
@@ -62,9 +66,7 @@ def world(
 
     if split not in ("train", "held-out"):
         raise InputError(f"{split}: no such split; there are train and held-out")
-    for name in family or ():
-        if name not in FAMILIES:
-            raise InputError(f"{name}: no such family; there are {', '.join(FAMILIES)}")
+    _check_families(family)
     if self_check and only:
         raise InputError("--self-check is for whole answers: leave out --only")
     if only not in (None, "text", "pictures"):
@@ -98,7 +100,37 @@ def world(
         from duogen.evaluation.page import page as page_of
 
         write_atomically(page, page_of(answers, table(report)).encode())
+    if failures is not None:
+        from duogen.evaluation.gallery import show_failures
+
+        print(show_failures(answers, failures), file=sys.stderr)
     print(json.dumps(report, indent=2) if as_json else table(report))
+
+
+@app.command()
+def gallery(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the pictures.")] = Path("gallery"),
+    family: Annotated[
+        list[str] | None, typer.Option(help="A family of tasks; may be given several times. All without it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
+    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
+) -> None:
+    """Show one answer of each family, the first that comes, as Markdown with pictures."""
+    from duogen.evaluation.gallery import show_families
+    from duogen.loading import load
+    from duogen.training.data import FAMILIES
+
+    _check_families(family)
+    print(show_families(load(model), family or list(FAMILIES), output, seed))
+
+
+def _check_families(names: list[str] | None) -> None:
+    from duogen.training.data import FAMILIES
+
+    for name in names or ():
+        if name not in FAMILIES:
+            raise InputError(f"{name}: no such family; there are {', '.join(FAMILIES)}")
 
 
 COLUMNS = {

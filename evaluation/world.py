@@ -29,10 +29,11 @@ MAX_PICTURES = 12
 
 @dataclass
 class Answered:
-    """A task and the model's answer to each of its turns."""
+    """A task, the model's answer to each of its turns, and the whole dialogue, where it was one."""
 
     task: Task
     steps: list[list[Step]]
+    document: Document | None = None
 
 
 def tasks_of(split: str, families: Sequence[str], limit: int, seed: int) -> list[Task]:
@@ -71,8 +72,7 @@ def answer(agent: Agent, task: Task, settings: PaintSettings, self_check: int = 
         for number, step in enumerate(pictured, 1):
             step.attempts = tuple(checked.get(number, ()))
         steps.append(answered)
-    assert document is not None
-    return Answered(task, steps)
+    return Answered(task, steps, document)
 
 
 def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MAX_PICTURES) -> Answered:
