@@ -57,7 +57,7 @@ class Showing(nn.Module):
 def labels_of(batch: Batch, columns: int) -> Tensor:
     """What all pictures of a batch show: [B, K, columns^2, 3], kind and colour of each token, and whether it is new.
 
-    New is what the picture before doesn't show, and all of a first picture. `UNKNOWN` where nothing is known of a picture, and
+    New is what the picture before doesn't show; before the first picture stands the empty stage. `UNKNOWN` where nothing is known of a picture, and
     where a dialogue has no more.
     """
     most = max(len(scenes) for scenes in batch.scenes)
@@ -66,7 +66,7 @@ def labels_of(batch: Batch, columns: int) -> Tensor:
         for index, scene in enumerate(scenes):
             if scene is not None and columns * 32 <= CANVAS:
                 labels[row, index, :, :2] = _tokens(scene, columns)
-    labels[:, :, :, 2] = 1
+    labels[:, :1, :, 2] = labels[:, :1, :, 0] > 0
     labels[:, 1:, :, 2] = (labels[:, 1:, :, :2] != labels[:, :-1, :, :2]).any(-1)
     return torch.from_numpy(labels)
 

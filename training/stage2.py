@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from diffusers import CosmosTransformer3DModel
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -26,11 +27,13 @@ from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
 from duogen.models.layout import Turn
 from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
-from duogen.models.vae import PatchCodec, to_latents, to_pixels
+from duogen.models.vae import PatchCodec, to_frames, to_latents, to_pixels
 from duogen.training.config import DiTConfig, Stage2Config
 from duogen.training.data import PRACTISED, Batch, WorldBatches, picture_count, rough_length, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.showing import Showing, labels_of
+from duogen.training.world.render import render
+from duogen.training.world.scene import CANVAS, Scene
 from duogen.training.world.task import Task
 
 DECIDED = 0.9
@@ -80,7 +83,7 @@ class Targets:
         self.clean[there.to(device)] = latents
         generated, self.start, self.reach = places.to(device).unbind(-1)
         self.counted = generated.bool()
-        self.weight = news(self.clean, config.new_weight)
+        self.weight = news(self.clean, _empty(batch, vae, device), config.new_weight)
         dropped = torch.rand(rows, most, generator=generator, device=device) < config.drop_last_text
         self.noisy_reach = torch.where(dropped, self.start, self.reach)
         self.noise = torch.randn(self.clean.shape, generator=generator, device=device)
@@ -98,18 +101,26 @@ class Targets:
         return (1 - level) * self.clean + level * self.noise
 
 
-def news(clean: Tensor, weight: float) -> Tensor:
-    """1 where a picture repeats the one before, `weight` where it doesn't; all of a first picture is new.
+def news(clean: Tensor, empty: Tensor, weight: float) -> Tensor:
+    """1 where a picture repeats the one before, or a first one its empty stage; `weight` where it doesn't.
 
     Most of an edited picture is as it was. By area alone, copying would be nearly all that the loss speaks of (regions of
-    edits are weighted for the same reason in UniWorld-V1, arXiv 2506.03147).
+    edits are weighted for the same reason in UniWorld-V1, arXiv 2506.03147); and most of a first picture is a backdrop, which
+    of several nobody can foresee.
 
     Args:
-        clean: [B, K, C, h, w].
+        clean: [B, K, C, h, w]. empty: [B, C, h, w], what stands before the first ones.
     """
-    same = torch.zeros_like(clean[:, :, 0], dtype=torch.bool)
-    same[:, 1:] = (clean[:, 1:] - clean[:, :-1]).abs().amax(2) < 1e-3
-    return torch.where(same, 1.0, weight)
+    before = torch.cat([empty[:, None], clean[:, :-1]], dim=1)
+    return torch.where((clean - before).abs().amax(2) < 1e-3, 1.0, weight)
+
+
+def _empty(batch: Batch, vae: PatchCodec, device: torch.device) -> Tensor:
+    """The latents [B, C, h, w] of the empty stage of each dialogue's first picture; of black where its scene isn't known."""
+    black = Image.new("RGB", (CANVAS, CANVAS))
+    first = [scenes[0] for scenes in batch.scenes]
+    images = [black if scene is None else render(Scene(scene.stage, {}, scene.look)) for scene in first]
+    return to_latents(vae, to_pixels(to_frames(images).to(device)))
 
 
 def weighted(squared: Tensor, weight: Tensor) -> Tensor:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from duogen.models.dit import CosmosDiT
@@ -69,15 +70,28 @@ def test_the_states_are_those_of_the_whole_dialogue(tiny: DuoGenPipeline) -> Non
 
 
 def test_what_is_new_counts_more() -> None:
-    """One dialogue: a first picture, one with a single changed latent, and a copy of that."""
-    clean = torch.randn(1, 1, 4, 2, 2).repeat(1, 3, 1, 1, 1)
+    """One dialogue: an empty stage, a picture with one changed latent, one with another, and a copy of that."""
+    empty = torch.randn(1, 4, 2, 2)
+    clean = empty[:, None].repeat(1, 3, 1, 1, 1)
+    clean[0, :, 1, 1, 0] += 1
     clean[0, 1:, 2, 0, 1] += 1
-    weight = news(clean, 8.0)
-    assert weight.tolist() == [[[[8, 8], [8, 8]], [[1, 8], [1, 1]], [[1, 1], [1, 1]]]]
+    weight = news(clean, empty, 8.0)
+    assert weight.tolist() == [[[[1, 1], [8, 1]], [[1, 8], [1, 1]], [[1, 1], [1, 1]]]]
     squared = torch.zeros(1, 3, 2, 2)
     squared[0, 1, 0, 1] = 1.0
-    assert torch.isclose(weighted(squared, weight), torch.tensor(8 / (32 + 11 + 4)))
-    assert torch.isclose(weighted(squared, news(clean, 1.0)), squared.mean())
+    assert torch.isclose(weighted(squared, weight), torch.tensor(8 / (11 + 11 + 4)))
+    assert torch.isclose(weighted(squared, news(clean, empty, 1.0)), squared.mean())
+
+
+def test_a_first_picture_is_held_against_its_empty_stage(tiny: DuoGenPipeline) -> None:
+    task = draw_task(3, 0, "train", "build")
+    targets = Targets(
+        collate([turns_of_task(task)], tiny.processor), tiny.vae, load_recipe("debug").stage2,
+        torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    blocks = 4 * len(task.pictures[0].things)
+    low, high = targets.weight[0, 0].unique().tolist()
+    assert int((targets.weight[0, 0] == high).sum()) == blocks and high == pytest.approx(8 * low)
 
 
 def test_the_log_tells_high_from_low_noise(debug_run: Path) -> None:
