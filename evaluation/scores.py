@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -126,7 +127,7 @@ class Tally:
 
     def counts(self) -> dict[str, tuple[float, int]]:
         """Of every score, how much was right and out of how much; they add up over answers."""
-        lists = {
+        lists: dict[str, Sequence[float]] = {
             "plan_legal_and_goal": self.plans,
             "plan_optimal": self.optimal,
             "step_state_accuracy": self.states,
@@ -205,8 +206,7 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
         )
         if step.pictured:
             exact &= right
-            should = truth if actions else None
-            tally.add_picture(step, truth, lambda shown, should=should: should is not None and shown == should)
+            tally.add_picture(step, truth, partial(_is, truth if actions else None))
             if truth is not None:
                 tally.objects += objects_right(truth, step.shown)
             tally.agreements.append(_agrees(family, seen, step, actions))
@@ -233,10 +233,14 @@ def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tal
     tally.missed_pictures = 1 - tally.hits
     shown = pictured[-1].shown if pictured else None
     right = _fulfils(turn, shown)
-    tally.add_picture(pictured[-1] if pictured else Step("", False), goal, lambda shown: _fulfils(turn, shown))
+    tally.add_picture(pictured[-1] if pictured else Step("", False), goal, partial(_fulfils, turn))
     tally.kept += _kept(before, goal, before, shown)
     tally.sequences.append(right and len(pictured) == 1)
     return tally, goal
+
+
+def _is(should: Scene | None, shown: Scene | None) -> bool:
+    return should is not None and shown == should
 
 
 def _fulfils(turn: Turn, shown: Scene | None) -> bool:

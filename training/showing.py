@@ -79,11 +79,9 @@ def _tokens(scene: Scene, columns: int) -> np.ndarray:
     for index, kind, colour in token_things(scene, columns):
         found[index] = 1 + kind, 1 + colour
     if scene.stage == "sheet":
-        for (step, _), (subject, colour) in sorted(scene.things.items()):
-            found[_marked(subject, step, columns)] = (
-                1 + len(KINDS) + STROKES.index((subject, step)),
-                1 + COLOURS.index(colour),
-            )
+        for (step, _), (subject, shade) in sorted(scene.things.items()):
+            label = 1 + len(KINDS) + STROKES.index((subject, step)), 1 + COLOURS.index(shade)
+            found[_marked(subject, step, columns)] = label
     return found
 
 
