@@ -52,6 +52,7 @@ def world(
         Path | None,
         typer.Option(help="Write the first wrong picture of each family beside the true one to this folder."),
     ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that answer, of one thread each.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Score a model in the procedural world, without a judge.
@@ -59,7 +60,8 @@ def world(
     The table shows every score for each family and overall, what pictures that can't be right would score, and how well
     the parser reads true pictures.
     """
-    from duogen.evaluation.world import answer, answer_in_pictures, answer_in_words, build_report, tasks_of
+    from duogen.evaluation.run import Requests, answers_to
+    from duogen.evaluation.world import build_report
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
     from duogen.training.data import FAMILIES
@@ -72,16 +74,11 @@ def world(
     if only not in (None, "text", "pictures"):
         raise InputError(f"{only}: there is --only text and --only pictures")
     agent = load(model)
-    tasks = tasks_of(split, family or (), limit, seed)
     settings = PaintSettings(steps=steps, guidance=guidance, seed=seed)
+    requests = Requests(model, split, tuple(family or ()), limit, seed, settings, only, self_check)
     answers, began = [], time.monotonic()
-    for number, task in enumerate(tasks, 1):
-        if only == "text":
-            answers.append(answer_in_words(agent.pipeline, task))
-        elif only == "pictures":
-            answers.append(answer_in_pictures(agent.pipeline, task, settings))
-        else:
-            answers.append(answer(agent, task, settings, self_check))
+    for number, answered in enumerate(answers_to(requests, agent, jobs), 1):
+        answers.append(answered)
         if sys.stderr.isatty() or number % 20 == 0:
             each = (time.monotonic() - began) / number
             end = "\r" if sys.stderr.isatty() else "\n"

@@ -198,7 +198,10 @@ def _with_pictures(
     total = Tally()
     for answered in answers:
         scenes = pictures(answered)
-        steps = [[replace(s, shown=next(scenes)) if s.pictured else s for s in turn] for turn in answered.steps]
+        steps = [
+            [replace(s, shown=next(scenes), picture=None, attempts=()) if s.pictured else s for s in turn]
+            for turn in answered.steps
+        ]
         total.add(score(Answered(answered.task, steps)))
     return total.rates()
 
