@@ -94,8 +94,24 @@ def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
     assert "state" in shown and "emission F1" not in shown and "floor" not in shown
     assert run(["eval", "world", "--limit", "1", "--family", "beyond"]) == 0, "a family without pictures"
     assert run(["eval", "world", "--only", "poems"]) == 2
+    assert run(["eval", "world", "--only", "text", "--self-check", "1"]) == 2
     assert run(["eval", "world", "--split", "test"]) == 2
     assert run(["eval", "world", "--family", "poems"]) == 2
+
+
+def test_self_checks_are_told_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", REQUEST, "-o", "out", "--steps", "1", "--self-check", "1"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "the step (" in line]
+    assert len(told) >= len(Document.load("out").images) >= 1
+    world = ["eval", "world", "--family", "depict", "--limit", "2", "--steps", "1"]
+    assert run([*world, "--self-check", "2", "--failures", "wrong"]) == 0
+    assert "Self-check, at most 2 more attempts: states of first attempts" in capsys.readouterr().out
+
+
+def test_a_gallery(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "gallery", "--family", "beyond", "-o", "shown"]) == 0
+    assert "**beyond**" in capsys.readouterr().out
+    assert run(["eval", "gallery", "--family", "poems"]) == 2
 
 
 @pytest.fixture
