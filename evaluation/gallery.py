@@ -44,12 +44,13 @@ def show_families(agent: Agent, families: Sequence[str], folder: Path, seed: int
         lines = [f"**{family}**"]
         for message in document.messages:
             said = " / ".join(part.text.strip() for part in message.content if isinstance(part, TextPart))
-            lines.append(f"> {said}" if message.role == "user" else said.replace("\n", " "))
+            if said:
+                lines.append(f"> {said}" if message.role == "user" else said.replace("\n", " "))
         images = [document.picture(part).image() for part in document.images]
         if images:
             path = folder / f"{family}.png"
             _save(strip(images), path)
-            lines.insert(1, f"![{family}: {len(images)} pictures]({path.as_posix()})")
+            lines.insert(1, f"![{family}: {len(images)} picture{'s' * (len(images) > 1)}]({path.as_posix()})")
         sections.append("\n\n".join(lines))
     return "\n\n".join(sections)
 
@@ -60,6 +61,8 @@ def show_failures(answers: Sequence[Answered], folder: Path) -> str:
     for answered in answers:
         family = answered.task.family
         for turn, before, _, steps in turns_scored(answered):
+            if not turn.pictures:
+                continue
             for stride in walk(FAMILIES[family], turn, before, steps):
                 picture = stride.step.picture
                 if family in done or stride.right or picture is None or stride.after is None:

@@ -37,13 +37,14 @@ class Requests:
     def tasks(self) -> list[Task]:
         return tasks_of(self.split, self.families, self.limit, self.seed)
 
-    def put(self, agent: Agent, task: Task) -> Answered:
-        """One answer."""
+    def put(self, agent: Agent, number: int, task: Task) -> Answered:
+        """The answer to request `number`, painted from a noise of its own: one noise for all would favour what suits it."""
+        settings = self.settings.model_copy(update={"seed": self.settings.seed + number})
         if self.only == "text":
             return answer_in_words(agent.pipeline, task)
         if self.only == "pictures":
-            return answer_in_pictures(agent.pipeline, task, self.settings)
-        return answer(agent, task, self.settings, self.self_check)
+            return answer_in_pictures(agent.pipeline, task, settings)
+        return answer(agent, task, settings, self.self_check)
 
 
 def answers_to(requests: Requests, agent: Agent, jobs: int = 1) -> Iterator[Answered]:
@@ -55,8 +56,8 @@ def answers_to(requests: Requests, agent: Agent, jobs: int = 1) -> Iterator[Answ
     """
     tasks = requests.tasks
     if jobs == 1:
-        for task in tasks:
-            yield requests.put(agent, task)
+        for number, task in enumerate(tasks):
+            yield requests.put(agent, number, task)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare, initargs=(requests,)) as pool:
         for task, answered in zip(tasks, pool.map(_put, range(len(tasks))), strict=True):
@@ -75,5 +76,5 @@ def _prepare(requests: Requests) -> None:
 def _put(number: int) -> Answered:
     """The answer to request `number`. Its task stays behind: a goal is a function, and functions don't travel."""
     requests, agent, tasks = _prepared
-    answered = requests.put(agent, tasks[number])
+    answered = requests.put(agent, number, tasks[number])
     return replace(answered, task=Task(answered.task.family, answered.task.kind, answered.task.start, ()))
