@@ -18,7 +18,8 @@ SIDE, COLUMNS = 32, 6
 @pytest.mark.parametrize("family", ["arrange", "build", "cook", "puzzle"])
 def test_the_tokens_named_are_those_that_differ_from_the_empty_picture(family: str) -> None:
     for index in range(20):
-        task = draw_task(5, index, family=family)
+        # Things that stand loosely reach into their neighbours' tokens by a pixel or two: here all stand tidily.
+        task = draw_task(5, index, family=family).seen(0)
         for scene in task.pictures:
             empty, full = (np.asarray(image, int) for image in (backdrop(scene.stage), render(scene)))
             drawn = np.abs(full - empty).sum(-1).reshape(COLUMNS, SIDE, COLUMNS, SIDE).max((1, 3)) > 0

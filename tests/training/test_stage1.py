@@ -13,7 +13,7 @@ from duogen.training.stage1 import next_token_loss
 
 @torch.no_grad()
 def test_facts_count_more_than_wording(tiny: DuoGenPipeline) -> None:
-    batch = collate([turns_of_task(draw_task(1, index)) for index in range(4)], tiny.processor)
+    batch = collate([turns_of_task(draw_task(1, index, family="arrange")) for index in range(4)], tiny.processor)
     facts = fact_ids(tiny.processor)
     even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
     uneven, facts_alone = even.clone(), torch.zeros_like(even)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import pytest
 
 from duogen.training.data import draw_task
@@ -31,7 +33,9 @@ def test_subjects_and_colours_are_held_out_in_pairs() -> None:
         for task in tasks:
             (thing,) = set(task.turns[0].pictures[-1].things.values())
             assert held_out("draw", *thing) == (split == "held-out")
-            assert split == "train" or thing.colour in task.turns[0].request
+            # A word may be mistyped.
+            words = task.turns[0].request.lower().strip(".?").split()
+            assert split == "train" or get_close_matches(thing.colour, words, cutoff=0.6)
         assert len({task.kind for task in tasks}) > len(SUBJECTS) / 2
 
 
