@@ -60,6 +60,8 @@ def show_failures(answers: Sequence[Answered], folder: Path) -> str:
     sections, done = [], set()
     for answered in answers:
         family = answered.task.family
+        if family in done:
+            continue
         for turn, before, _, steps in turns_scored(answered):
             if not turn.pictures:
                 continue

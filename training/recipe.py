@@ -1,9 +1,8 @@
 """Makes a whole model: tokenizer, codec, pretraining, stage 1, stage 2, then a pipeline folder.
 
 Every part reads what the parts before it left in the run folder and can be run by itself; the two stages can be
-stopped at any time and go on from their last checkpoint. Stage 2 may run beside stage 1: each time it is started it takes the
-MLLM as far as it has come.
-
+stopped at any time and go on from their last checkpoint. Stage 2 may run beside stage 1: each time it is started it
+takes the MLLM as far as it has come.
 
     run/recipe.json   the resolved recipe and the git commit
     run/processor/    tokenizer and image processor
