@@ -105,6 +105,11 @@ class TuningConfig(OptimConfig):
     naming_weight: float = Field(
         1.0, ge=0, description="weight of the loss that has each picture token name what it shows; 0 leaves it out"
     )
+    comparing_weight: float = Field(
+        0.3,
+        ge=0,
+        description="weight of the loss that has each picture token name what stood there in the picture before; 0 leaves it out",
+    )
 
 
 class PretrainConfig(TuningConfig):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duogen.models.layout import Slot
 from duogen.models.processor import DuoGenProcessor
 from duogen.training.data import Batch
 from duogen.training.world.render import corner
@@ -52,6 +53,11 @@ def token_things(scene: Scene, columns: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def picture_tokens(slot: Slot, merge: int) -> range:
+    """Where a picture's tokens stand in its dialogue, in reading order; behind them stands the picture's end mark."""
+    return range(slot.end - 1 - slot.grid[1] * slot.grid[2] // merge**2, slot.end - 1)
+
+
 @dataclass(frozen=True)
 class Naming:
     """Which tokens of a batch show a thing, and how it is called.
@@ -72,9 +78,8 @@ class Naming:
             for slot, scene in zip(slots, scenes, strict=True):
                 if scene is None:
                     continue
-                height, width = slot.grid[1] // merge, slot.grid[2] // merge
-                start = slot.end - 1 - height * width  # behind the tokens stands the picture's end mark
-                named += [(row, start + index, *names) for index, *names in token_things(scene, width)]
+                tokens = picture_tokens(slot, merge)
+                named += [(row, tokens[index], *names) for index, *names in token_things(scene, slot.grid[2] // merge)]
         if not named:
             return None
         table = torch.tensor(named)

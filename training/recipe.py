@@ -39,7 +39,7 @@ from duogen.training.config import Recipe, TuningConfig
 from duogen.training.data import FAMILIES, View, draw_task, mixed_view, spoken_turns_of_task
 from duogen.training.loop import CHECKPOINT
 from duogen.training.renew import renew_dit, renew_mllm
-from duogen.training.stage1 import train_stage1
+from duogen.training.stage1 import Tuned, train_stage1
 from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
@@ -229,9 +229,9 @@ class Run:
         checkpoint = self.folder / "stage1" / CHECKPOINT
         if (self.folder / "mllm").exists() or not checkpoint.exists():
             return self.mllm()
-        model = _mllm(self._made("pretrained", "pretrain"))
-        model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["module"])
-        return model
+        tuned = Tuned(_mllm(self._made("pretrained", "pretrain")))
+        tuned.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["module"])
+        return tuned.model
 
     def _made(self, name: str, part: str) -> Path:
         path = self.folder / name

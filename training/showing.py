@@ -9,6 +9,7 @@ there with the features of another network). The head is of training alone and i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from duogen.training.data import Batch
 from duogen.training.naming import COLOURS, KINDS, token_things
 from duogen.training.world.figures import FIGURES, figure
 from duogen.training.world.scene import CANVAS, Scene
@@ -54,15 +54,15 @@ class Showing(nn.Module):
         return (errors * counts).sum() / counts.sum().clamp_min(1), right
 
 
-def labels_of(batch: Batch, columns: int) -> Tensor:
-    """What all pictures of a batch show: [B, K, columns^2, 3], kind and colour of each token, and whether it is new.
+def labels_of(dialogues: Sequence[Sequence[Scene | None]], columns: int) -> Tensor:
+    """What all pictures of some dialogues show: [B, K, columns^2, 3], kind and colour of each token, and whether it is new.
 
     New is what the picture before doesn't show; before the first picture stands the empty stage. `UNKNOWN` where nothing is known of a picture, and
     where a dialogue has no more.
     """
-    most = max(len(scenes) for scenes in batch.scenes)
-    labels = np.full((len(batch.scenes), most, columns**2, 3), UNKNOWN)
-    for row, scenes in enumerate(batch.scenes):
+    most = max(len(scenes) for scenes in dialogues)
+    labels = np.full((len(dialogues), most, columns**2, 3), UNKNOWN)
+    for row, scenes in enumerate(dialogues):
         for index, scene in enumerate(scenes):
             if scene is not None and columns * 32 <= CANVAS:
                 labels[row, index, :, :2] = _tokens(scene, columns)

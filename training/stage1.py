@@ -9,24 +9,34 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
+from duogen.training.comparing import Comparing
 from duogen.training.config import Stage1Config, TuningConfig
 from duogen.training.data import PRACTISED, Batch, View, WorldBatches, fact_ids, turns_of_task
 from duogen.training.loop import Trainer
 from duogen.training.naming import Naming
 
 
+class Tuned(nn.Module):
+    """What stage 1 moves: the MLLM, and the head that one of its losses needs."""
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        super().__init__()
+        self.model, self.comparing = model, Comparing(model.config.get_text_config().hidden_size)
+
+
 def next_token_loss(
-    model: Qwen2_5_VLForConditionalGeneration,
+    tuned: Tuned,
     processor: DuoGenProcessor,
     batch: Batch,
     weights: Tensor,
     naming_weight: float = 0.0,
+    comparing_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
@@ -34,11 +44,13 @@ def next_token_loss(
         weights: [vocabulary], what each token counts as a target. How an answer is worded can't be foreseen, what it
             states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
         naming_weight: of the loss of `duogen.training.naming`, which is added.
+        comparing_weight: of that of `duogen.training.comparing`, taken behind half of the layers.
 
     Returns:
         The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.
     """
-    states, _, embedded = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
+    model = tuned.model
+    states, layers, embedded = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
     targets, wanted = batch.ids[:, 1:].to(states.device), batch.trained[:, 1:].to(states.device)
     logits = model.lm_head(states[:, :-1][wanted]).float()
     targets = targets[wanted]
@@ -54,6 +66,12 @@ def next_token_loss(
         named, accuracy = naming.loss(embedded, model.get_input_embeddings().weight, processor)
         loss = loss + naming_weight * named
         extra["naming_accuracy"] = round(accuracy, 4)
+    if comparing_weight:
+        compared = tuned.comparing.loss(layers[:, :, layers.shape[2] // 2 - 1], batch, processor)
+        if compared is not None:
+            loss = loss + comparing_weight * compared[0]
+            if len(compared[1]):
+                extra["comparing_accuracy"] = round(compared[1].float().mean().item(), 4)
     return loss, extra
 
 
@@ -69,8 +87,8 @@ def train_stage1(
     workers: int = 0,
 ) -> bool:
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
-    model.requires_grad_(True).train()
-    trainer = Trainer(model, config, folder, seed)
+    tuned = Tuned(model).to(model.device)
+    trainer = Trainer(tuned.requires_grad_(True).train(), config, folder, seed)
     world = WorldBatches(
         seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps, shares=config.shares or PRACTISED
     )
@@ -81,10 +99,12 @@ def train_stage1(
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with trainer.autocast():
-            return next_token_loss(model, processor, next(batches), weights, config.naming_weight)
+            return next_token_loss(
+                tuned, processor, next(batches), weights, config.naming_weight, config.comparing_weight
+            )
 
     done = trainer.run(loss_of, max_seconds, quiet)
     if trainer.ema is not None and done:
-        model.load_state_dict(trainer.result.state_dict())
+        tuned.load_state_dict(trainer.result.state_dict())
     model.requires_grad_(False).eval()
     return done

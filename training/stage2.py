@@ -228,7 +228,7 @@ def train_stage2(
         extra = _by_level(error, targets)
         if config.showing_weight:
             columns = targets.clean.shape[-1] // dit.patch
-            labels = labels_of(batch, columns).to(middle.device)[targets.counted]
+            labels = labels_of(batch.scenes, columns).to(middle.device)[targets.counted]
             shown, right = aligned.showing.loss(middle, labels, config.new_weight)
             loss = loss + config.showing_weight * shown
             extra["showing"] = round(shown.item(), 4)

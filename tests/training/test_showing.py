@@ -12,7 +12,7 @@ from duogen.training.stage2 import Aligned, Targets, causal_loss, frozen_states,
 
 def test_every_token_is_labelled_with_what_it_shows_and_whether_that_is_new(tiny: DuoGenPipeline) -> None:
     tasks = [draw_task(2, 0, "train", family) for family in ("build", "draw", "arrange")]
-    labels = labels_of(collate([turns_of_task(task) for task in tasks], tiny.processor), 6)
+    labels = labels_of([task.pictures for task in tasks], 6)
     assert labels.shape == (3, max(len(task.pictures) for task in tasks), 36, 3)
     assert labels.max() < KIND_COUNT
     for row, task in enumerate(tasks):
@@ -59,7 +59,7 @@ def test_it_reaches_the_dit_in_both_modes(tiny: DuoGenPipeline) -> None:
         else:
             _, _, middle = full_loss(tiny.painter, targets, vectors, generator)
             assert len(middle) == len(batch.slots), "one target a dialogue"
-        labels = labels_of(batch, 6)[targets.counted]
+        labels = labels_of(batch.scenes, 6)[targets.counted]
         assert labels.shape[:2] == middle.shape[:2]
         aligned.zero_grad()
         aligned.showing.loss(middle, labels, 5.0)[0].backward()

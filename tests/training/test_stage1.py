@@ -8,7 +8,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.data import collate, draw_task, fact_ids, turns_of_task
 from duogen.training.naming import Naming
-from duogen.training.stage1 import next_token_loss
+from duogen.training.stage1 import Tuned, next_token_loss
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def test_facts_count_more_than_wording(tiny: DuoGenPipeline) -> None:
     uneven[facts] = 4.0
     facts_alone[facts] = 1.0
     (plain, extra), (weighted, more), (of_facts, _) = (
-        next_token_loss(tiny.mllm, tiny.processor, batch, weights) for weights in (even, uneven, facts_alone)
+        next_token_loss(Tuned(tiny.mllm), tiny.processor, batch, weights) for weights in (even, uneven, facts_alone)
     )
     targets = batch.ids[:, 1:][batch.trained[:, 1:]]
     share = torch.isin(targets, torch.tensor(facts)).float().mean()
@@ -37,7 +37,7 @@ def test_only_trained_tokens_are_in_the_loss(tiny: DuoGenPipeline) -> None:
     batch.trained[:] = False
     batch.trained[row, place] = True
     even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
-    loss, _ = next_token_loss(tiny.mllm, tiny.processor, batch, even)
+    loss, _ = next_token_loss(Tuned(tiny.mllm), tiny.processor, batch, even)
     states, _, _ = batch_states(tiny.mllm, batch.ids, batch.positions, batch.pixels, batch.grids)
     chances = tiny.mllm.lm_head(states[row, place - 1]).log_softmax(-1)
     assert torch.isclose(loss, -chances[batch.ids[row, place]], rtol=1e-4)
@@ -47,8 +47,8 @@ def test_naming_is_added_with_its_weight_and_reaches_the_eyes(tiny: DuoGenPipeli
     batch = collate([turns_of_task(draw_task(1, index)) for index in range(4)], tiny.processor)
     even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
     model = copy.deepcopy(tiny.mllm).requires_grad_(True)
-    plain, without = next_token_loss(model, tiny.processor, batch, even)
-    both, extra = next_token_loss(model, tiny.processor, batch, even, naming_weight=0.5)
+    plain, without = next_token_loss(Tuned(model), tiny.processor, batch, even)
+    both, extra = next_token_loss(Tuned(model), tiny.processor, batch, even, naming_weight=0.5)
     naming = Naming.of(batch, tiny.processor)
     assert naming is not None
     _, _, embedded = batch_states(model, batch.ids, batch.positions, batch.pixels, batch.grids)
