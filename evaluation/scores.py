@@ -61,9 +61,9 @@ class Stride(NamedTuple):
 def walk(family: Family, turn: Turn, before: Scene, steps: Sequence[Step]) -> list[Stride]:
     """An answer, step by step, along the true scenes that its own text leads through.
 
-    A request for one picture without a word has no text to follow: its true scene is the turn's own.
+    A request for a picture that no action leads to has no text to follow: its true scene is the turn's own.
     """
-    if turn.segments == [""]:
+    if family.direct(turn):
         goal = turn.pictures[-1]
         return [Stride(step, [], before, goal, step.pictured and _fulfils(turn, step.shown)) for step in steps]
     strides: list[Stride] = []
@@ -190,7 +190,7 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
         said = "".join(step.text for step in steps)
         tally.answers.append(family.answers(turn, before, said) and not tally.false_pictures)
         return tally, before
-    if turn.segments == [""]:
+    if family.direct(turn):
         return _score_direct(turn, before, steps)
 
     truth: Scene | None = before
@@ -226,7 +226,7 @@ def score_turn(family: Family, turn: Turn, before: Scene, steps: Sequence[Step])
 
 
 def _score_direct(turn: Turn, before: Scene, steps: Sequence[Step]) -> tuple[Tally, Scene | None]:
-    """A request for one picture without a word."""
+    """A request for one picture, which no action leads to."""
     tally, goal = Tally(), turn.pictures[-1]
     pictured = [step for step in steps if step.pictured]
     tally.hits, tally.false_pictures = min(1, len(pictured)), max(0, len(pictured) - 1)

@@ -91,7 +91,7 @@ def answer_in_words(pipeline: DuoGenPipeline, task: Task, max_pictures: int = MA
             if pictured:
                 for act in family.read(text):
                     scene = family.apply(scene, act) or scene
-                if turn.segments == [""]:
+                if family.direct(turn):
                     scene = turn.pictures[-1]
                 image = render(scene)
                 session.append(image, pipeline.encode_picture(image))

@@ -43,7 +43,7 @@ class DuoGenPipeline(DiffusionPipeline):
         max_condition_pixels: larger pictures are scaled down before they become condition frames.
         system_prompt: put before dialogues that have none of their own.
         draw_template, edit_template: the wording in which the model was taught to paint without a plan.
-        edit_in_words: whether it first says in words what is to change, and where, when it edits a picture.
+        in_words: whether it first says in words what it is going to paint, and where, when it is asked for a single picture.
     """
 
     model_cpu_offload_seq = "mllm->connector->transformer->vae"
@@ -66,7 +66,7 @@ class DuoGenPipeline(DiffusionPipeline):
         system_prompt: str | None = None,
         draw_template: str = "{instruction}",
         edit_template: str = "{instruction}",
-        edit_in_words: bool = False,
+        in_words: bool = False,
     ) -> None:
         super().__init__()
         if attention_mode not in MODES:
@@ -87,7 +87,7 @@ class DuoGenPipeline(DiffusionPipeline):
             system_prompt=system_prompt,
             draw_template=draw_template,
             edit_template=edit_template,
-            edit_in_words=edit_in_words,
+            in_words=in_words,
         )
         self.language = QwenVL(mllm)
         self.painter = CosmosDiT(transformer, prediction_type, segment_heads)
@@ -186,5 +186,5 @@ class DuoGenPipeline(DiffusionPipeline):
             steps=num_inference_steps, guidance=guidance_scale, width=width, height=height, seed=seed
         )
         session = Session(self, [("user", [*references, prompt])])
-        session.ask_at_once(bool(references) and self.config.edit_in_words)
+        session.ask_at_once(self.config.in_words)
         return ImagePipelineOutput(images=[session.paint(settings, callback_on_step).image])

@@ -85,7 +85,7 @@ class ImageTool:
             asked = template.format(instruction=asked)
         images = [picture.image() for picture in request.references]
         session = Session(self.sessions.pipeline, [("user", [*images, asked])])
-        session.ask_at_once(bool(images) and config.edit_in_words)
+        session.ask_at_once(config.in_words)
         return _paint(session, request.settings, on_step)
 
 

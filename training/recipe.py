@@ -210,7 +210,7 @@ class Run:
             max_condition_pixels=sampler.size**2,
             draw_template="Draw {instruction}",
             edit_template="Edit the picture: {instruction}",
-            edit_in_words=True,
+            in_words=True,
         )
 
     # What earlier parts left

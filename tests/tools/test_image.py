@@ -46,17 +46,16 @@ def test_a_picture_may_be_painted_again_before_one_is_kept(tiny: DuoGenPipeline)
     assert tool.paint("run", after, QUICK).picture.data == fresh.paint("run", after, QUICK).picture.data
 
 
-def test_an_edit_may_be_said_before_it_is_painted(tiny: DuoGenPipeline, picture: Picture) -> None:
-    request = ImageRequest(instruction="a cup", references=[picture], settings=QUICK)
-    silent = ImageTool(SessionPool(tiny))
-    tiny.register_to_config(edit_in_words=False)
-    at_once = silent.call(request).picture.data
-    tiny.register_to_config(edit_in_words=True)
-    assert silent.call(request).picture.data != at_once
-    drawn = ImageRequest(instruction="a cup", settings=QUICK)
-    said = silent.call(drawn).picture.data
-    tiny.register_to_config(edit_in_words=False)
-    assert silent.call(drawn).picture.data == said, "a picture from text is painted at once"
+@pytest.mark.parametrize("edits", [False, True])
+def test_a_picture_may_be_said_before_it_is_painted(tiny: DuoGenPipeline, picture: Picture, edits: bool) -> None:
+    request = ImageRequest(instruction="a cup", references=[picture] * edits, settings=QUICK)
+    tool = ImageTool(SessionPool(tiny))
+    tiny.register_to_config(in_words=False)
+    at_once = tool.call(request).picture.data
+    tiny.register_to_config(in_words=True)
+    said = tool.call(request).picture.data
+    tiny.register_to_config(in_words=False)
+    assert said != at_once == tool.call(request).picture.data
 
 
 def test_references_are_seen(tiny: DuoGenPipeline, picture: Picture) -> None:

@@ -8,10 +8,10 @@ such object.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from duogen.training.world.language import Action, Grammar, action, join
+from duogen.training.world.language import Action, Grammar, a, action, join, sentence
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, wording
 
@@ -23,6 +23,11 @@ def place_names(column: int, row: int) -> tuple[str, ...]:
     if (column, row) == (1, 1):
         return ("centre", "middle")
     return tuple(f"{r} {c}" for r in _ROWS[row] for c in _COLUMNS[column])
+
+
+def caption(things: Iterable[tuple[Place, Thing]]) -> str:
+    """Things and where they stand: 'a red ball in the top left and a blue cup in the centre'."""
+    return join([f"{a(f'{thing.colour} {thing.kind}')} in the {place_names(*place)[0]}" for place, thing in things])
 
 
 PLACES: list[Place] = [(c, r) for r in range(3) for c in range(3)]
@@ -314,7 +319,8 @@ class Arrange(Family):
         scene = self.shelf(rng, split, rng.randint(1, 4))
         order = list(scene.things)
         request = wording(DRAW, rng, split).format(items=self._items(scene, rng, order))
-        turn = Turn(vary(request, rng), [""], [scene], lambda final: final == scene)
+        said = sentence(caption((place, scene.things[place]) for place in order))
+        turn = Turn(vary(request, rng), [said], [scene], lambda final: final == scene)
         return Task("arrange", "draw", Scene("shelf"), (), [turn])
 
     def _retouch(self, rng: random.Random, split: str) -> Task:

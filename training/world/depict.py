@@ -1,7 +1,8 @@
 """The family *depict*: one picture from one sentence, in the six kinds of GenEval (arXiv 2310.11513).
 
-What a sentence leaves open, the picture may choose: colours that aren't named, and whether two things stand side by side or
-one above the other. A picture is right if it shows what was said and nothing else.
+What a sentence leaves open, the answer may choose: colours that aren't named, and whether two things stand side by side or
+one above the other. It is said in words before it is painted: a painter that paints all places at once would have to agree
+with itself on what nobody told it. A picture is right if it shows what was asked for and nothing else.
 
 Held out: by `held_out`, one in eight of all pairs of kinds, of kinds and numbers, of kinds and colours, of kinds and
 relations, and of pairs of coloured things; and the last of the wordings.
@@ -13,7 +14,8 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from duogen.training.world.language import NUMBERS, Action, Grammar, a, join
+from duogen.training.world.arrange import caption
+from duogen.training.world.language import NUMBERS, Action, Grammar, a, join, sentence
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, held_out, vary, wording
 
@@ -83,7 +85,7 @@ class Depict(Family):
             what, key, scene, goal = make(rng)
         # A single object is made of too little to hold it out: there the wording alone is new.
         asked = wording(ASKED, rng, split) if key or split == "train" else ASKED[-1]
-        turn = Turn(vary(asked.format(what=what), rng), [""], [scene], goal)
+        turn = Turn(vary(asked.format(what=what), rng), [sentence(caption(scene.things.items()))], [scene], goal)
         return Task("depict", tag, Scene("page"), (), [turn])
 
     # One method for each tag

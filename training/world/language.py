@@ -120,6 +120,11 @@ def a(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
+def sentence(text: str) -> str:
+    """'A red roof.' of 'a red roof'."""
+    return text[0].upper() + text[1:] + "."
+
+
 def join(items: Sequence[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]

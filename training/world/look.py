@@ -14,13 +14,13 @@ import random
 from collections.abc import Callable
 
 from duogen.models.check import NO, QUESTION, YES
-from duogen.training.world.arrange import Arrange, place_names
+from duogen.training.world.arrange import Arrange, caption, place_names
 from duogen.training.world.build import PARTS_OF, Build, colours_of
 from duogen.training.world.check import spoil, step_of
 from duogen.training.world.cook import Cook, contents
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
-from duogen.training.world.language import NUMBERS, Action, Grammar, a, join
+from duogen.training.world.language import NUMBERS, Action, Grammar, join, sentence
 from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, vary, wording
 
@@ -48,8 +48,7 @@ CHANGED = ("What has changed between these two pictures?", "What changed?", "Tel
 
 def listing(scene: Scene) -> str:
     """All things of a shelf in reading order, in one fixed wording."""
-    ordered = sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
-    return join([f"{a(f'{t.colour} {t.kind}')} in the {place_names(*place)[0]}" for place, t in ordered])
+    return caption(sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0])))
 
 
 def number(count: int) -> str:
@@ -109,7 +108,7 @@ class Look(Family):
         ]
         found = join([f"the {t.colour} {t.kind} is in the {place_names(*place)[0]}" for place, t in wanted])
         request = wording(FIND, rng, split).format(items=join(asked))
-        return _task("find", rng, (scene,), request, found[0].upper() + found[1:] + ".")
+        return _task("find", rng, (scene,), request, sentence(found))
 
     def point(self, rng: random.Random, scene: Scene) -> Task:
         """The exercise that finding is learned from: colour and place are asked for right behind a thing's name.

@@ -84,6 +84,10 @@ class Family(ABC):
         """
         return _bare(text) == _bare("".join(turn.segments))
 
+    def direct(self, turn: Turn) -> bool:
+        """Whether a turn asks for a single picture that no action leads to."""
+        return len(turn.pictures) == 1 and not any(map(self.read, turn.segments))
+
     def read(self, segment: str) -> list[Action]:
         """The actions that a segment of text states, in order."""
         return [act for line in segment.splitlines() if (act := self.grammar.read(line)) is not None]
