@@ -131,6 +131,9 @@ class Stage2Config(OptimConfig):
 
     drop_last_text: float = Field(0.1, ge=0, le=1, description="share of targets that train guidance's negative branch")
     frame_noise: float = Field(0.1, ge=0, lt=1, description="largest share of noise on condition frames")
+    own_frames: float = Field(
+        0.5, ge=0, le=1, description="share of steps whose condition frames are the DiT's own pictures, in causal mode"
+    )
     new_weight: float = Field(
         1.0, ge=1, description="weight in the loss of what differs from the picture before, against what stays"
     )

@@ -38,6 +38,8 @@ from duogen.training.world.task import Task
 
 DECIDED = 0.9
 """Below this noise level a picture of the world can be told from its noisy latent (docs/LOG.md)."""
+OWN_SIGMA = (0.2, 0.8)
+"""Noise levels from which the DiT makes pictures of its own to paint on from."""
 
 
 class Aligned(nn.Module):
@@ -96,8 +98,9 @@ class Targets:
             torch.randn(self.clean.shape, generator=generator, device=device) - self.clean
         )
 
-    def noisy(self) -> Tensor:
-        level = self.sigma[..., None, None, None]
+    def noisy(self, sigma: Tensor) -> Tensor:
+        """The noisy copies at these levels [B, K]."""
+        level = sigma[..., None, None, None]
         return (1 - level) * self.clean + level * self.noise
 
 
@@ -148,18 +151,37 @@ def causal_masks(dit: CosmosDiT, targets: Targets, length: int) -> tuple[Tensor,
 def causal_loss(dit: CosmosDiT, targets: Targets, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Squared velocity error of every noisy copy, [B, K], the weighted mean over the counted ones, and the inner states of
     these, [counted, tokens, width]."""
-    most = targets.sigma.shape[1]
-    near_zero = torch.full_like(targets.sigma[:, 0], CONDITION_SIGMA)
-    noisy = targets.noisy()
-    frames = [Frame(targets.shown[:, k], k, near_zero, True) for k in range(most - 1)]
-    frames += [Frame(noisy[:, k], k, targets.sigma[:, k], False) for k in range(most)]
-    seen, read = causal_masks(dit, targets, vectors.shape[1])
-    out = dit(frames, dit.context(vectors), cross_mask=read, self_mask=seen)
-    velocity = torch.stack(out.velocity[most - 1 :], dim=1)
+    velocity, middle = _all_at_once(dit, targets, targets.sigma, vectors)
     squared = (velocity - (targets.noise - targets.clean)).square().mean(2)
     loss = weighted(squared[targets.counted], targets.weight[targets.counted])
-    middle = torch.stack(list(out.middle[most - 1 :]), dim=1)
     return squared.detach().mean((2, 3)), loss, middle[targets.counted]
+
+
+def _all_at_once(dit: CosmosDiT, targets: Targets, sigma: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Velocity [B, K, C, h, w] and inner states [B, K, tokens, width] of the noisy copies at these levels [B, K]."""
+    most = sigma.shape[1]
+    near_zero = torch.full_like(sigma[:, 0], CONDITION_SIGMA)
+    noisy = targets.noisy(sigma)
+    frames = [Frame(targets.shown[:, k], k, near_zero, True) for k in range(most - 1)]
+    frames += [Frame(noisy[:, k], k, sigma[:, k], False) for k in range(most)]
+    seen, read = causal_masks(dit, targets, vectors.shape[1])
+    out = dit(frames, dit.context(vectors), cross_mask=read, self_mask=seen)
+    return torch.stack(out.velocity[most - 1 :], dim=1), torch.stack(list(out.middle[most - 1 :]), dim=1)
+
+
+@torch.no_grad()
+def show_own(dit: CosmosDiT, targets: Targets, vectors: Tensor, generator: torch.Generator) -> None:
+    """Puts the DiT's own pictures in place of the true ones that later pictures are painted from.
+
+    A plan is painted on top of one's own pictures, and what is a little amiss in one is more so in the next. Each own picture is
+    what the DiT makes, in one step, of the true one under so much noise that what it shows can still be told. Pictures
+    that the user gave stay as they are.
+    """
+    low, high = OWN_SIGMA
+    sigma = low + (high - low) * torch.rand(targets.sigma.shape, generator=generator, device=targets.sigma.device)
+    velocity, _ = _all_at_once(dit, targets, sigma, vectors)
+    own = targets.noisy(sigma) - sigma[..., None, None, None] * velocity
+    targets.shown = torch.where(targets.counted[..., None, None, None], own.to(targets.shown.dtype), targets.shown)
 
 
 def full_loss(
@@ -168,7 +190,7 @@ def full_loss(
     """As `causal_loss`, for one random target a dialogue, which alone counts then; the other entries of the errors are zero."""
     picked = torch.multinomial(targets.counted.float(), 1, generator=generator)[:, 0]
     targets.counted = F.one_hot(picked, targets.counted.shape[1]).bool()
-    noisy = targets.noisy()
+    noisy = targets.noisy(targets.sigma)
     context = dit.context(vectors)
     error = torch.zeros_like(targets.sigma)
     losses, weights = [], []
@@ -222,6 +244,8 @@ def train_stage2(
         with trainer.autocast():
             vectors = aligned.connector(frozen_states(mllm, batch, int(targets.reach.max())))
             if form.mode == "causal":
+                if torch.rand(1, generator=generator, device=generator.device) < config.own_frames:
+                    show_own(dit, targets, vectors, generator)
                 error, loss, middle = causal_loss(dit, targets, vectors)
             else:
                 error, loss, middle = full_loss(dit, targets, vectors, generator)
