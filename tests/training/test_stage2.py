@@ -10,7 +10,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
 from duogen.training.data import collate, draw_task, turns_of_task
-from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states, news, weighted
+from duogen.training.stage2 import Targets, causal_loss, causal_masks, frozen_states, news, show_own, weighted
 
 
 def tasks_with_pictures(count: int) -> list:
@@ -92,6 +92,18 @@ def test_a_first_picture_is_held_against_its_empty_stage(tiny: DuoGenPipeline) -
     blocks = 4 * len(task.pictures[0].things)
     low, high = targets.weight[0, 0].unique().tolist()
     assert int((targets.weight[0, 0] == high).sum()) == blocks and high == pytest.approx(8 * low)
+
+
+def test_own_pictures_stand_where_the_model_painted_them(tiny: DuoGenPipeline) -> None:
+    task = next(t for t in tasks_with_pictures(50) if t.shown and len(t.pictures) > 3)
+    batch = collate([turns_of_task(task)], tiny.processor)
+    targets = Targets(batch, tiny.vae, load_recipe("debug").stage2, torch.Generator().manual_seed(0))
+    true, given = targets.shown.clone(), len(task.shown)
+    vectors = tiny.connector(frozen_states(tiny.mllm, batch, int(targets.reach.max()))).requires_grad_(True)
+    show_own(tiny.painter, targets, vectors, torch.Generator().manual_seed(1))
+    assert torch.equal(targets.shown[:, :given], true[:, :given]), "the user's pictures stay"
+    assert (targets.shown - true)[:, given:].abs().mean() > 0.01
+    assert not targets.shown.requires_grad, "what they show is not trained through them"
 
 
 def test_the_log_tells_high_from_low_noise(debug_run: Path) -> None:

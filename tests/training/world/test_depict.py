@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from duogen.training.data import draw_task
+from duogen.training.data import FAMILIES, draw_task
+from duogen.training.world.arrange import caption
 from duogen.training.world.depict import ASKED, TAGS, shows, stands
+from duogen.training.world.language import sentence
 from duogen.training.world.scene import Scene, Thing
 
 BALL, CUP = Thing("ball", "red"), Thing("cup", "blue")
@@ -38,6 +40,18 @@ def test_every_tag_occurs_and_its_own_picture_is_right() -> None:
         tasks = [draw_task(1, index, split, "depict") for index in range(200)]
         assert {task.kind for task in tasks} == set(TAGS)
         assert all(task.turns[0].goal(task.pictures[0]) for task in tasks)
+
+
+def test_the_answer_says_what_it_will_show_and_where() -> None:
+    asked = {"two_object": "a cup and a heart", "counting": "balls", "position": " left of "}
+    for kind, words in asked.items():
+        task = next(
+            t for t in (draw_task(5, i, "train", "depict") for i in range(2000))
+            if t.kind == kind and words in t.turns[0].request
+        )  # fmt: skip
+        (said,), (scene,) = task.turns[0].segments, task.pictures
+        assert said == sentence(caption(scene.things.items())) and said.count(" in the ") == len(scene.things)
+        assert not task.turns[0].steps and FAMILIES["depict"].direct(task.turns[0])
 
 
 def test_neither_sentence_nor_wording_of_the_held_out_split_is_trained_on() -> None:
