@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from duogen.document import Picture
 from duogen.models.vae import to_frames
 from duogen.training.data import POSES
 from duogen.training.world.render import render
@@ -15,14 +17,16 @@ from duogen.training.world.scene import LOOKS, Scene
 _WINDOW, _SPREAD = 11, 1.5
 
 
-def fidelity(picture: Image.Image, truth: Scene) -> tuple[float, float]:
+@lru_cache(maxsize=8192)  # a page and the floors ask again
+def fidelity(picture: Picture, truth: Scene) -> tuple[float, float]:
     """PSNR in dB and SSIM of a picture against the true scene.
 
     A model that starts from nothing chooses backdrop and poses itself; the true scene is drawn in the look that comes nearest.
     """
     truths = to_frames([render(Scene(truth.stage, truth.things, look)) for look in range(POSES * LOOKS)]).float() / 255
     size = (truths.shape[-1], truths.shape[-2])
-    shown = to_frames([picture if picture.size == size else picture.resize(size)]).float() / 255
+    image = picture.image()
+    shown = to_frames([image if image.size == size else image.resize(size)]).float() / 255
     squared = (truths - shown).square().mean((1, 2, 3))
     nearest = int(squared.argmin())
     psnr = -10 * torch.log10(squared[nearest].clamp_min(1e-6))

@@ -117,7 +117,7 @@ class Tally:
         self.states.append(right(step.shown))
         self.readable.append(step.shown is not None)
         if truth is not None and step.picture is not None:
-            psnr, ssim = fidelity(step.picture.image(), truth)
+            psnr, ssim = fidelity(step.picture, truth)
             self.psnr.append(psnr)
             self.ssim.append(ssim)
         verdicts = [(attempt.accepted, right(attempt.shown)) for attempt in step.attempts]
