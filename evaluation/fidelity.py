@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from duogen.document import Picture
 from duogen.models.vae import to_frames
-from duogen.training.data import POSES
-from duogen.training.world.render import render
+from duogen.training.world.render import POSES, render
 from duogen.training.world.scene import LOOKS, Scene
 
 _WINDOW, _SPREAD = 11, 1.5
@@ -23,7 +22,9 @@ def fidelity(picture: Picture, truth: Scene) -> tuple[float, float]:
 
     A model that starts from nothing chooses backdrop and poses itself; the true scene is drawn in the look that comes nearest.
     """
-    truths = to_frames([render(Scene(truth.stage, truth.things, look)) for look in range(POSES * LOOKS)]).float() / 255
+    truths = (
+        to_frames([render(Scene(truth.stage, truth.things, look)) for look in range(len(POSES) * LOOKS)]).float() / 255
+    )
     size = (truths.shape[-1], truths.shape[-2])
     image = picture.image()
     shown = to_frames([image if image.size == size else image.resize(size)]).float() / 255

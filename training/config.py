@@ -164,13 +164,13 @@ class Recipe(_Section):
     """A whole model, from nothing or from the weights of another one.
 
     With `start`, a model folder, processor and codec are that model's, stage 1 goes on from its MLLM and stage 2 from its
-    connector and DiT; pretraining, and the sizes in this recipe, then have no say. With `renew`, tokenizer and codec are fitted
-    anew to the world as it is now, and the weights are carried over to them (`duogen.training.renew`).
+    connector and DiT; pretraining, and the sizes in this recipe, then have no say. What `renew` names, tokenizer, codec or
+    both, is fitted anew to the world as it is now, and the weights are carried over to it (`duogen.training.renew`).
     """
 
     seed: int = 0
     start: Path | None = None
-    renew: bool = False
+    renew: tuple[Literal["tokenizer", "codec"], ...] = ()
     tokenizer: TokenizerConfig = TokenizerConfig()
     codec: CodecConfig = CodecConfig()
     mllm: MLLMConfig = MLLMConfig()

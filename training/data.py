@@ -30,7 +30,7 @@ from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
 from duogen.training.world.look import Look, listing
 from duogen.training.world.puzzle import Puzzle
-from duogen.training.world.render import render
+from duogen.training.world.render import POSES, render
 from duogen.training.world.route import Route
 from duogen.training.world.scene import COLOURS, LOOKS, Scene
 from duogen.training.world.task import Family, Task
@@ -43,8 +43,6 @@ PRACTISED = {
     "arrange": 6, "build": 4, "depict": 2, "look": 5, "beyond": 1, "cook": 4, "draw": 2, "route": 2, "puzzle": 2,
 }  # fmt: skip
 """Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
-POSES = 4
-"""How many looks share a backdrop and differ in how things stand."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
 
@@ -55,7 +53,7 @@ def draw_task(
     """Task number `index` of a seed, in a random look: families in these shares, unless one is named."""
     rng = random.Random(f"{split}/{seed}/{index}")
     chosen = family or rng.choices(list(shares), list(shares.values()))[0]
-    return FAMILIES[chosen].sample(rng, split).seen(rng.randrange(POSES * LOOKS))
+    return FAMILIES[chosen].sample(rng, split).seen(rng.randrange(len(POSES) * LOOKS))
 
 
 def _picture(scene: Scene) -> Image.Image:
@@ -120,7 +118,7 @@ def draw_lesson(seed: int, index: int) -> Task:
     apart, shapes are never learned to be matched.
     """
     rng = random.Random(f"lesson/{seed}/{index}")
-    return _lesson(rng, index).seen(rng.randrange(POSES * LOOKS))
+    return _lesson(rng, index).seen(rng.randrange(len(POSES) * LOOKS))
 
 
 def _lesson(rng: random.Random, index: int) -> Task:

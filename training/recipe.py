@@ -80,7 +80,7 @@ class Run:
 
     def _tokenizer(self) -> bool:
         config, target = self.recipe.tokenizer, self.folder / "processor"
-        if not target.exists() and self.recipe.start and not self.recipe.renew:
+        if not target.exists() and self.recipe.start and "tokenizer" not in self.recipe.renew:
             DuoGenProcessor.from_pretrained(self.recipe.start / "processor").save_pretrained(target)
         elif not target.exists():
             tasks = (_any_task(self.recipe.seed, index) for index in range(config.sample_tasks))
@@ -92,7 +92,7 @@ class Run:
     def _codec(self) -> bool:
         config, target = self.recipe.codec, self.folder / "vae"
         start = PatchCodec.from_pretrained(self.recipe.start / "vae") if self.recipe.start else None
-        if not target.exists() and start and not self.recipe.renew:
+        if not target.exists() and start and "codec" not in self.recipe.renew:
             start.save_pretrained(target)
         elif not target.exists():
             mean = start.mean if start else None
@@ -112,7 +112,7 @@ class Run:
             return True
         if self.recipe.start:
             started = _mllm(self.recipe.start / "mllm")
-            if self.recipe.renew:
+            if "tokenizer" in self.recipe.renew:
                 old = DuoGenProcessor.from_pretrained(self.recipe.start / "processor")
                 started = renew_mllm(started, old, self.processor())
             started.save_pretrained(target)
@@ -180,7 +180,7 @@ class Run:
         if start:
             connector = Connector.from_pretrained(start / "connector", dtype=torch.float32)
             transformer = CosmosTransformer3DModel.from_pretrained(start / "transformer", torch_dtype=torch.float32)
-            if self.recipe.renew:
+            if "codec" in self.recipe.renew:
                 transformer = renew_dit(transformer, PatchCodec.from_pretrained(start / "vae"), self.vae())
             return Aligned(connector, transformer)
         torch.manual_seed(self.recipe.seed + 1)

@@ -73,6 +73,8 @@ def test_the_same_picture_is_seen_and_painted_through_a_wider_codec(tiny: DuoGen
 def test_nothing_can_be_renewed_without_a_start(tmp_path) -> None:
     recipe = tmp_path / "bad.toml"
     stage = "steps = 1\nbatch_size = 1\nlearning_rate = 1e-3\n"
-    recipe.write_text("renew = true\n" + "".join(f"[{name}]\n{stage}" for name in ("pretrain", "stage1", "stage2")))
+    recipe.write_text(
+        "renew = ['codec']\n" + "".join(f"[{name}]\n{stage}" for name in ("pretrain", "stage1", "stage2"))
+    )
     with pytest.raises(InputError, match="there is no start"):
         load_recipe(recipe)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from duogen.training.world.backdrops import backdrop
 from duogen.training.world.figures import FIGURES
-from duogen.training.world.render import SHIFTS, SHRINKS, corner, render, sprite
+from duogen.training.world.render import POSES, Pose, corner, render, sprite
 from duogen.training.world.scene import CANVAS, COLOURS, LOOKS, STAGES, SUBJECTS, Place, Scene, Thing
 
 TOLERANCE = 0.16
@@ -23,8 +23,7 @@ COARSE = 4
 """Candidates are first compared at a quarter of the size; this many of the best are then compared in full."""
 FAINT = 0.03
 """A place that differs by less than this from the empty one, at a quarter of the size, is empty."""
-Candidate = tuple[Thing, tuple[int, int], int]
-"""A thing, its shift and by how much it is smaller than its place."""
+Candidate = tuple[Thing, Pose]
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -48,7 +47,7 @@ def _layer(stage: str, candidate: Candidate) -> np.ndarray:
 
     What a shift moves out of the place is lost here: it is a pixel or two of outline.
     """
-    thing, (right, down), shrink = candidate
+    thing, ((right, down), shrink) = candidate
     grid = STAGES[stage]
     canvas = Image.new("RGBA", (grid.width, grid.height))
     canvas.paste(sprite(thing, stage, shrink), (right + shrink // 2, down + shrink // 2))
@@ -60,8 +59,8 @@ def _layer(stage: str, candidate: Candidate) -> np.ndarray:
 def _candidates(stage: str) -> tuple[list[Candidate], np.ndarray]:
     """All that may be painted into a place of the stage, and their layers at a quarter of the size."""
     grid = STAGES[stage]
-    poses = product(SHIFTS, SHRINKS) if grid.loose else [((0, 0), 0)]
-    found = [(thing, *pose) for pose in poses for thing in grid.things]
+    poses = POSES if grid.loose else POSES[:1]
+    found = [(thing, pose) for pose in poses for thing in grid.things]
     return found, _small(np.stack([_layer(stage, candidate) for candidate in found]))
 
 
