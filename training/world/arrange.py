@@ -78,21 +78,43 @@ CLAUSES = {
 SET_OUT = (
     "Arrange {items}.", "How do I arrange {items}?", "Show me how to set up a shelf with {items}.",
     "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Put {items} on a shelf.",
-    "Can you set out {items}?", "Help me set out {items}.",
+    "Can you set out {items}?", "A shelf with {items}, step by step.", "Set up {items} for me.",
+    "I need {items} on my shelf.", "Show me how to place {items}.", "How can I set up {items}?",
+    "Help me arrange {items}.", "Help me set out {items}.",
 )  # fmt: skip
 EDIT = (
     "Here is my shelf. {clauses}.", "This is my shelf. Please {clauses}.", "{clauses}.", "Can you {clauses}?",
-    "How do I {clauses}?", "I want to {clauses}. Show me how.", "Look at this shelf and {clauses}.",
+    "How do I {clauses}?", "I want to {clauses}. Show me how.", "Here you see my shelf. {clauses}.",
+    "Please {clauses}.", "Help me {clauses}.", "Show me how to {clauses}.", "I would like to {clauses}.",
+    "In this picture, {clauses}.", "This shelf needs a change: {clauses}.", "Look at this shelf and {clauses}.",
 )  # fmt: skip
-WITHOUT = ("I want this shelf without the {things}.", "Show me my shelf without the {things}.",
-           "The same shelf, please, but without the {things}.")  # fmt: skip
-FOLLOW_UP = ("Now {clauses}.", "And now {clauses}.", "Thanks! Now {clauses}.", "Next, please {clauses}.")
+WITHOUT = (
+    "I want this shelf without the {things}.", "Show me my shelf without the {things}.", "Clear the {things} away.",
+    "Please take all the {things} away.", "Can you remove the {things}?",
+    "Here is my shelf. It should be without the {things}.", "How would this shelf look without the {things}?",
+    "Leave out the {things}.", "The same shelf, please, but without the {things}.",
+)  # fmt: skip
+FOLLOW_UP = (
+    "Now {clauses}.", "And now {clauses}.", "Thanks! Now {clauses}.", "After that, {clauses}.",
+    "Good. Then {clauses}.", "Then please {clauses}.", "Can you now {clauses}?", "One more thing: {clauses}.",
+    "Next, {clauses}.", "Next, please {clauses}.",
+)  # fmt: skip
 SWAP = (
-    "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.", "Let the {a} and the {b} trade places.",
+    "Swap the {a} and the {b}.", "Here is my shelf. Swap the {a} and the {b}.",
+    "Let the {a} and the {b} trade places.", "Exchange the {a} and the {b}.", "Can you swap the {a} and the {b}?",
+    "The {a} and the {b} should trade places.", "Please put the {a} where the {b} is, and the {b} where the {a} is.",
+    "I want the {a} and the {b} to trade places.", "Show me how to swap the {a} and the {b}.",
     "How do I make the {a} and the {b} change places?",
 )  # fmt: skip
-DRAW = ("Draw {items}.", "Draw a shelf with {items}.", "A shelf with {items}.", "A picture of {items}.")
-RETOUCH = ("Edit the picture: {clauses}.", "Change this picture: {clauses}.", "Edit this: {clauses}.")
+DRAW = (
+    "Draw {items}.", "Draw a shelf with {items}.", "A shelf with {items}.", "Show me {items}.",
+    "Paint a shelf with {items}.", "Draw me {items}.", "Make a picture of {items}.",
+    "I want to see a shelf with {items}.", "A picture of {items}.",
+)  # fmt: skip
+RETOUCH = (
+    "Edit the picture: {clauses}.", "Change this picture: {clauses}.", "Retouch this: {clauses}.",
+    "In the picture, {clauses}.", "Redraw it: {clauses}.", "Change it: {clauses}.", "Edit this: {clauses}.",
+)  # fmt: skip
 
 
 _ALL = [Thing(kind, colour) for kind in OBJECTS for colour in COLOURS]

@@ -30,10 +30,20 @@ PARTS_OF = {
 }
 ASKED = (
     "How do I build {what}?", "Show me how to build {what}.", "Build {what}.", "I want to build {what}.",
-    "Please help me build {what}.", "I need {what}.", "Can you build me {what}?", "How can I make {what}?",
+    "Please help me build {what}.", "I need {what}.", "Can you build me {what}?", "Teach me to build {what}.",
+    "Help me make {what}.", "Show me the way to {what}.", "I would like to have {what}.", "Make me {what}.",
+    "Let us build {what}.", "What is the way to build {what}?", "How can I make {what}?",
 )  # fmt: skip
-NEEDED = ("What do I need to build {what}?", "What does it take to build {what}?", "Which parts does {what} take?")
-REPAINT = ("Now make the {part} {colour}.", "Can the {part} be {colour} instead?", "Now paint the {part} {colour}.")
+NEEDED = (
+    "What do I need to build {what}?", "What does it take to build {what}?", "What is needed for {what}?",
+    "What goes into {what}?", "List the parts of {what}.", "Tell me what {what} is made of.",
+    "How many parts do I need for {what}?", "Which parts does {what} take?",
+)  # fmt: skip
+REPAINT = (
+    "Now make the {part} {colour}.", "Can the {part} be {colour} instead?", "Please make the {part} {colour}.",
+    "Then make the {part} {colour}.", "I want the {part} {colour}.", "Change the {part} to {colour}.",
+    "And now turn the {part} {colour}.", "Now paint the {part} {colour}.",
+)  # fmt: skip
 """Of each of these the last wording is kept out of training."""
 OPTIONAL = {
     "tower": ("a roof", "battlements"), "wall": ("battlements",), "house": ("windows",), "castle": ("a door", "flags"),

@@ -86,14 +86,18 @@ GRAMMAR = Grammar(
 )  # fmt: skip
 ASKED = (
     "How do I make {what}?", "Show me how to cook {what}.", "I want to make {what}.", "Please help me make {what}.",
-    "Give me a recipe for {what}.", "Teach me to prepare {what}.",
+    "Give me a recipe for {what}.", "How is {what} made?", "What is the recipe for {what}?",
+    "I would like to cook {what}.", "Teach me how to make {what}.", "Prepare {what} with me.", "Can you cook {what}?",
+    "Help me to prepare {what}.", "How do you prepare {what}?", "Let us make {what}.", "Teach me to prepare {what}.",
 )  # fmt: skip
 SHOWN = (
-    "How do I make this?",
-    "Here is my favourite dish. How is it made?",
-    "Cook this for me.",
+    "How do I make this?", "Here is my favourite dish. How is it made?", "Cook this for me.",
+    "How can I cook this dish?", "Show me how to make this.", "Give me the recipe for this dish.",
+    "What is the recipe?", "Teach me to make this.", "I want to cook what is in the picture.",
+    "How do I get to this plate?", "Help me make the same dish.",
+    "I would like to make this dish. What is to be done?", "Which way leads to this?",
     "What is the way to this dish?",
-)
+)  # fmt: skip
 """With a picture of the dish."""
 EMPTY = Scene("kitchen")
 

@@ -20,8 +20,9 @@ from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, held_out, vary, wording
 
 ASKED = (
-    "Draw {what}.", "A picture of {what}.", "Paint {what}.", "Show me {what}.", "I would like a picture of {what}.", "A photo of {what}.",
-    "Make an image of {what}.",
+    "Draw {what}.", "A picture of {what}.", "Paint {what}.", "Show me {what}.", "I would like a picture of {what}.",
+    "A photo of {what}.", "Create a picture of {what}.", "Make a photo of {what}.", "I want to see {what}.",
+    "Can you draw {what}?", "An image of {what}.", "Make an image of {what}.",
 )  # fmt: skip
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 _BESIDE: tuple[Place, Place] = ((0, 1), (2, 1))

@@ -29,7 +29,9 @@ GRAMMAR = Grammar(
 )  # fmt: skip
 ASKED = (
     "Teach me to draw {what}.", "How do I draw {what}?", "Show me how to draw {what}, step by step.",
-    "I want to learn to draw {what}.", "Help me sketch {what}.",
+    "I want to learn to draw {what}.", "How can I draw {what}?", "I want to draw {what}.", "Let us draw {what}.",
+    "Draw {what} with me, step by step.", "Help me to draw {what}.", "How is {what} drawn?",
+    "Show me how to sketch {what}.", "Help me sketch {what}.",
 )  # fmt: skip
 
 

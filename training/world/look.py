@@ -24,26 +24,44 @@ from duogen.training.world.language import NUMBERS, Action, Grammar, join, sente
 from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, vary, wording
 
-LIST = ("What is on my shelf?", "What can you see in this picture?", "Tell me what is on the shelf.", "What is here?")
+LIST = (
+    "What is on my shelf?", "What can you see in this picture?", "Tell me what is on the shelf.", "What do you see?",
+    "Which things are on my shelf?", "Describe this picture.", "List what is on the shelf.", "What is there?",
+    "Name all the things here.", "What is here?",
+)  # fmt: skip
 LISTED = ("On the shelf there is: {items}.", "I can see: {items}.")
 FIND = (
-    "Where do I find {items}?",
-    "Can you find {items} on my shelf?",
-    "Help me find {items}.",
-    "Where have I put {items}?",
-)
+    "Where do I find {items}?", "Can you find {items} on my shelf?", "Help me find {items}.",
+    "Show me where {items} can be found.", "Where can I find {items}?", "I am looking for {items}.",
+    "Tell me where to find {items}.", "Help! Where did I put {items}?", "Where have I put {items}?",
+)  # fmt: skip
 COUNT = (
-    "How many {what} are there?",
-    "How many {what} can you see?",
-    "Count the {what}.",
-    "What is the number of {what}?",
-)
-COLOUR = ("What colour is the {what}?", "Which colour does the {what} have?", "Tell me the colour of the {what}.",
-          "The {what}: what colour is it?")  # fmt: skip
-COLOURS_OF = ("Which colour do the {what} have?", "Tell me the colour of the {what}.", "What colour are the {what}?")
-INSIDE = ("What is {where}?", "What can you see {where}?", "Tell me what is {where}.", "What lies {where}?")
-CHANGED = ("What has changed between these two pictures?", "What changed?", "Tell me what is different in the second picture.",
-           "Compare these two pictures.")  # fmt: skip
+    "How many {what} are there?", "How many {what} can you see?", "Count the {what}.", "How many {what} do you see?",
+    "How many {what} are in the picture?", "Tell me how many {what} there are.", "Can you count the {what}?",
+    "Give me the number of {what}.", "I wonder how many {what} there are.", "What is the number of {what}?",
+)  # fmt: skip
+COLOUR = (
+    "What colour is the {what}?", "Which colour does the {what} have?", "Tell me the colour of the {what}.",
+    "Which colour is the {what}?", "Name the colour of the {what}.", "What is the colour of the {what}?",
+    "In what colour is the {what}?", "Say what colour the {what} has.", "The {what}: what colour is it?",
+)  # fmt: skip
+COLOURS_OF = (
+    "Which colour do the {what} have?", "Tell me the colour of the {what}.", "Name the colour of the {what}.",
+    "What is the colour of the {what}?", "Say what colour the {what} have.", "In what colour are the {what}?",
+    "What colour are the {what}?",
+)  # fmt: skip
+INSIDE = (
+    "What is {where}?", "What can you see {where}?", "Tell me what is {where}.", "What do you see {where}?",
+    "What is there {where}?", "Name what is {where}.", "Say what lies {where}.", "Is there anything {where}?",
+    "List what is {where}.", "What lies {where}?",
+)  # fmt: skip
+CHANGED = (
+    "What has changed between these two pictures?", "What changed?",
+    "Tell me what is different in the second picture.", "What is different now?",
+    "What is the change between these pictures?", "Which change do you see?", "Tell me what has changed.",
+    "Find the difference.", "How do these two pictures differ?", "What has happened to my shelf?",
+    "Compare these two pictures.",
+)  # fmt: skip
 
 
 def listing(scene: Scene) -> str:
