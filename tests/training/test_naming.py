@@ -8,9 +8,10 @@ from duogen.agent.agent import Agent
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import IMAGE_PAD
 from duogen.training.data import collate, draw_task, turns_of_task
-from duogen.training.naming import COLOURS, KINDS, Naming, token_things, word_vectors
+from duogen.training.naming import COLOURS, KINDS, SPOTS, Naming, token_spots, token_things, word_vectors
 from duogen.training.world.backdrops import backdrop
 from duogen.training.world.render import render
+from duogen.training.world.scene import VESSELS
 
 SIDE, COLUMNS = 32, 6
 
@@ -40,14 +41,25 @@ def test_naming_is_right_where_tokens_are_the_words(default_agent: Agent) -> Non
     assert (batch.ids[rows, places] == processor.id(IMAGE_PAD)).all()
 
     words = torch.eye(len(processor.tokenizer)) * 20
-    kinds, colours = (word_vectors(names, words, processor) for names in (KINDS, COLOURS))
+    kinds, colours, spots = (word_vectors(names, words, processor) for names in (KINDS, COLOURS, SPOTS))
     embedded = torch.zeros(*batch.ids.shape, words.shape[1])
     blank, _ = naming.loss(embedded, words, processor)
     embedded[rows, places] = kinds[naming.kinds] + colours[naming.colours]
+    lost, _ = naming.loss(embedded, words, processor)
+    embedded.index_put_(tuple(naming.around.T), spots[naming.spots], accumulate=True)
     right, accuracy = naming.loss(embedded, words, processor)
     wrong, none = naming.loss(embedded.flip(-1), words, processor)
-    assert accuracy == 1 and right < 0.01 < blank
+    assert accuracy == 1 and right < 0.1 < lost < blank
     assert none < 1 and wrong > right
+
+
+def test_places_are_named_as_sentences_name_them() -> None:
+    names = {index: SPOTS[spot] for index, spot in token_spots("shelf", COLUMNS)}
+    assert len(names) == COLUMNS**2 and names[0] == names[COLUMNS + 1] == "top left"
+    assert names[2 * COLUMNS + 2] == "centre" and names[COLUMNS**2 - 1] == "bottom right"
+    kitchen = [SPOTS[spot] for _, spot in token_spots("kitchen", COLUMNS)]
+    assert {name: kitchen.count(name) for name in kitchen} == dict.fromkeys(VESSELS, 4)
+    assert token_spots("meadow", COLUMNS) == []
 
 
 def test_pictures_of_unknown_scenes_are_left_out(tiny: DuoGenPipeline) -> None:
