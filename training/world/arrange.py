@@ -13,7 +13,7 @@ from typing import Any
 
 from duogen.training.world.language import Action, Grammar, a, action, join, sentence
 from duogen.training.world.scene import COLOURS, OBJECTS, Place, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, wording
+from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, ways_to, wording
 
 _ROWS = (("top",), ("middle", "centre"), ("bottom",))
 _COLUMNS = (("left",), ("middle", "centre"), ("right",))
@@ -76,11 +76,12 @@ CLAUSES = {
 }  # fmt: skip
 # Of each of these the last wording is kept out of training.
 SET_OUT = (
-    "Arrange {items}.", "How do I arrange {items}?", "Show me how to set up a shelf with {items}.",
-    "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Put {items} on a shelf.",
-    "Can you set out {items}?", "A shelf with {items}, step by step.", "Set up {items} for me.",
-    "I need {items} on my shelf.", "Show me how to place {items}.", "How can I set up {items}?",
-    "Help me arrange {items}.", "Help me set out {items}.",
+    *ways_to("arrange {items}", "set up a shelf with {items}", "place {items} on my shelf"),
+    *(
+        "Please fill my shelf with {items}.", "I want {items}. How do I get there?", "Put {items} on a shelf.",
+        "Can you set out {items}?", "A shelf with {items}, step by step.", "I need {items} on my shelf.",
+    ) * 2,
+    "Help me set out {items}.",
 )  # fmt: skip
 EDIT = (
     "Here is my shelf. {clauses}.", "This is my shelf. Please {clauses}.", "{clauses}.", "Can you {clauses}?",

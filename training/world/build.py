@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from duogen.training.world.language import NUMBERS, Action, Grammar, a, action, join
 from duogen.training.world.scene import COLOURS, STAGES, Place, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, wording
+from duogen.training.world.task import Family, Task, Turn, gather, in_steps, narrate, vary, ways_to, wording
 
 STRUCTURES = ("tower", "wall", "house", "castle", "pyramid", "bridge")
 PRACTISED = (2, 2, 3, 4, 2, 4)
@@ -28,12 +28,13 @@ PARTS_OF = {
     "battlements": ("battlement",),
     "flags": ("flag",),
 }
+_LAST = "How can I make {what}?"
 ASKED = (
-    "How do I build {what}?", "Show me how to build {what}.", "Build {what}.", "I want to build {what}.",
-    "Please help me build {what}.", "I need {what}.", "Can you build me {what}?", "Teach me to build {what}.",
-    "Help me make {what}.", "Show me the way to {what}.", "I would like to have {what}.", "Make me {what}.",
-    "Let us build {what}.", "What is the way to build {what}?", "How can I make {what}?",
-)  # fmt: skip
+    *(way for way in ways_to("build {what}", "make {what}") if way != _LAST),
+    *("I need {what}.", "Can you build me {what}?", "Show me the way to {what}.", "Make me {what}.", "{what}, please.")
+    * 2,
+    _LAST,
+)
 NEEDED = (
     "What do I need to build {what}?", "What does it take to build {what}?", "What is needed for {what}?",
     "What goes into {what}?", "List the parts of {what}.", "Tell me what {what} is made of.",

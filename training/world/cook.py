@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from duogen.training.world.language import Action, Grammar, a, action, join
 from duogen.training.world.scene import HERBS, INGREDIENTS, LIQUIDS, POWDERS, Scene, Thing, vessel_places
-from duogen.training.world.task import Family, Task, Turn, held_out, narrate, vary, wording
+from duogen.training.world.task import Family, Task, Turn, held_out, narrate, vary, ways_to, wording
 
 WASHED = ("tomato", "pepper", "leek", "broccoli", "apple", "pear")
 PEELED = ("onion", "carrot", "potato", "pumpkin", "banana")
@@ -84,18 +84,19 @@ GRAMMAR = Grammar(
     },
     lists={"foods": "food"},
 )  # fmt: skip
+_LAST = "Teach me to prepare {what}."
 ASKED = (
-    "How do I make {what}?", "Show me how to cook {what}.", "I want to make {what}.", "Please help me make {what}.",
-    "Give me a recipe for {what}.", "How is {what} made?", "What is the recipe for {what}?",
-    "I would like to cook {what}.", "Teach me how to make {what}.", "Prepare {what} with me.", "Can you cook {what}?",
-    "Help me to prepare {what}.", "How do you prepare {what}?", "Let us make {what}.", "Teach me to prepare {what}.",
-)  # fmt: skip
+    *(way for way in ways_to("make {what}", "cook {what}", "prepare {what}") if way != _LAST),
+    *("Give me a recipe for {what}.", "How is {what} made?", "What is the recipe for {what}?", "{what}, please.") * 3,
+    _LAST,
+)
 SHOWN = (
-    "How do I make this?", "Here is my favourite dish. How is it made?", "Cook this for me.",
-    "How can I cook this dish?", "Show me how to make this.", "Give me the recipe for this dish.",
-    "What is the recipe?", "Teach me to make this.", "I want to cook what is in the picture.",
-    "How do I get to this plate?", "Help me make the same dish.",
-    "I would like to make this dish. What is to be done?", "Which way leads to this?",
+    *ways_to("make this", "cook this dish", "make the dish in the picture"),
+    *(
+        "Here is my favourite dish. How is it made?", "Give me the recipe for this dish.", "What is the recipe?",
+        "How do I get to this plate?", "I would like to make this dish. What is to be done?", "Which way leads to this?",
+        "What is to be done for this dish?", "This dish, please.",
+    ) * 2,
     "What is the way to this dish?",
 )  # fmt: skip
 """With a picture of the dish."""
@@ -158,7 +159,7 @@ class Cook(Family):
         while held_out("cook", name, *sorted(fillings)) != (split == "held-out"):
             name, fillings = _choose(rng)
         dish = DISHES[name]
-        herb = rng.choice(HERBS) if dish.herbs and rng.random() < 0.3 else None
+        herb = rng.choice(HERBS) if dish.herbs and rng.random() < 0.45 else None
         voice = rng.random()
         scene, scenes, steps = EMPTY, [], []
         for act in recipe(dish, fillings, herb):

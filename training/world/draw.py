@@ -12,7 +12,7 @@ import random
 from duogen.training.world.figures import strokes
 from duogen.training.world.language import Action, Grammar, a, action
 from duogen.training.world.scene import COLOURS, SUBJECTS, Scene, Thing
-from duogen.training.world.task import Family, Task, Turn, held_out, narrate, vary, wording
+from duogen.training.world.task import Family, Task, Turn, held_out, narrate, vary, ways_to, wording
 
 GRAMMAR = Grammar(
     words={
@@ -27,11 +27,10 @@ GRAMMAR = Grammar(
         ),
     },
 )  # fmt: skip
+_LAST = "Help me sketch {what}."
 ASKED = (
-    "Teach me to draw {what}.", "How do I draw {what}?", "Show me how to draw {what}, step by step.",
-    "I want to learn to draw {what}.", "How can I draw {what}?", "I want to draw {what}.", "Let us draw {what}.",
-    "Draw {what} with me, step by step.", "Help me to draw {what}.", "How is {what} drawn?",
-    "Show me how to sketch {what}.", "Help me sketch {what}.",
+    *(way for way in ways_to("draw {what}", "draw {what}, step by step", "sketch {what}") if way != _LAST),
+    *("How is {what} drawn?", "Draw {what} with me, step by step.", "A drawing lesson: {what}.") * 2, _LAST,
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 What is there, where, how many, in which colour, what lies in a vessel of the kitchen, what a structure's parts look like,
 what has changed between two pictures, and whether a picture shows what a step says. Every question has one right answer, in
-one fixed wording.
+one fixed wording. What has to be gathered first, the things that are counted and the places that changed, is written down
+in front of a colon, and only what stands behind it is the answer.
 
 The pictures are those of the families that draw; what those keep out of training is kept out here. The last of the
 wordings is held out too.
@@ -20,8 +21,8 @@ from duogen.training.world.check import spoil, step_of
 from duogen.training.world.cook import Cook, contents
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
-from duogen.training.world.language import NUMBERS, Action, Grammar, join, sentence
-from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene, Thing
+from duogen.training.world.language import NUMBERS, Action, Grammar, a, join, sentence
+from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Place, Scene, Thing
 from duogen.training.world.task import Family, Task, Turn, vary, wording
 
 LIST = (
@@ -66,7 +67,12 @@ CHANGED = (
 
 def listing(scene: Scene) -> str:
     """All things of a shelf in reading order, in one fixed wording."""
-    return caption(sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0])))
+    return caption(_in_order(scene))
+
+
+def _in_order(scene: Scene) -> list[tuple[Place, Thing]]:
+    """The things of a shelf in reading order."""
+    return sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
 
 
 def number(count: int) -> str:
@@ -159,11 +165,11 @@ class Look(Family):
             (f"{of_colour} things", colours.count(of_colour)),
         ]  # fmt: skip
         what, count = rng.choice(options)
-        said = (
-            f"There is {number(count)} {what.removesuffix('s')}."
-            if count == 1
-            else f"There are {number(count)} {what}."
-        )
+        counted = [
+            item for item in _in_order(scene) if what == "things" or what.split()[0].removesuffix("s") in item[1]
+        ]
+        of = what.removesuffix("s") if count == 1 else what
+        said = sentence(f"{caption(counted) if counted else 'none of them'}: {number(count)} {of}")
         return _task("count", rng, (scene,), wording(COUNT, rng, split).format(what=what), said)
 
     def _colour(self, rng: random.Random, split: str) -> Task:
@@ -199,7 +205,9 @@ class Look(Family):
     def _changed(self, rng: random.Random, split: str) -> Task:
         before = self._shelf(rng, split, least=2)
         act, after = self.arrange.random_edit(rng, split, before)
-        return _task("changed", rng, (before, after), wording(CHANGED, rng, split), _past(act))
+        return _task(
+            "changed", rng, (before, after), wording(CHANGED, rng, split), _differences(before, after) + _past(act)
+        )
 
     def _check(self, rng: random.Random, split: str) -> Task:
         family = rng.choices(self.painted, (4, 4, 3, 2, 2))[0]
@@ -219,6 +227,14 @@ class Look(Family):
 
 def _said(thing: Thing) -> str:
     return f"{thing.colour} {thing.kind}"
+
+
+def _differences(before: Scene, after: Scene) -> str:
+    """What stands otherwise: 'In the top left a red ball, now nothing, and in the centre ...: '."""
+    other = sorted(before.changed(after), key=lambda place: (place[1], place[0]))
+    was, now = ([a(_said(t)) if (t := scene.things.get(p)) else "nothing" for p in other] for scene in (before, after))
+    parts = [f"in the {place_names(*p)[0]} {w}, now {n}" for p, w, n in zip(other, was, now, strict=True)]
+    return sentence(join(parts))[:-1] + ": "
 
 
 def _past(act: Action) -> str:

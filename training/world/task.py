@@ -102,6 +102,23 @@ def held_out(*key: object) -> bool:
     return crc32("/".join(map(str, key)).encode()) % 8 == 0
 
 
+WAYS = (
+    "How do I {do}?", "How can I {do}?", "How do you {do}?", "Show me how to {do}.", "Teach me to {do}.", "Help me {do}.",
+    "Please help me to {do}.", "I want to {do}.", "I would like to {do}.", "Can you {do}?", "Can you show me how to {do}?",
+    "Let us {do}.", "Tell me how to {do}.", "Explain how to {do}.", "What is the way to {do}?", "What do I do to {do}?",
+    "Please {do}.", "{do}.",
+)  # fmt: skip
+
+
+def ways_to(*deeds: str) -> tuple[str, ...]:
+    """Every way of asking for each of these deeds ('make {what}').
+
+    Where each family had ways of its own, those decided what a request was taken for: 'Teach me to prepare a soup' was answered
+    with a drawing (docs/LOG.md).
+    """
+    return tuple(way.replace("{do}", deed) for deed in deeds for way in WAYS)
+
+
 def wording(options: Sequence[str], rng: random.Random, split: str) -> str:
     """One of the ways to ask. The last one is kept out of training, and one in four held-out requests is asked in it."""
     return options[-1] if split != "train" and rng.random() < 0.25 else rng.choice(options[:-1])

@@ -24,13 +24,14 @@ def test_questions_come_with_their_pictures_and_want_none(kind: str) -> None:
 def test_counts_are_true() -> None:
     words = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
     for task in of("count"):
-        _, _, number, *what = task.turns[0].segments[0].rstrip(".").split()
+        listed, counted = task.turns[0].segments[0].rstrip(".").split(": ")
+        number, *what = counted.split()
         there = list(task.shown[0].things.values())
         if what[0] in COLOURS:
             there = [thing for thing in there if thing.colour == what[0]]
         elif not what[0].startswith("thing"):
             there = [thing for thing in there if thing.kind == what[0].removesuffix("s")]
-        assert words[number] == len(there)
+        assert words[number] == len(there) == listed.count(" in the ")
 
 
 def test_colours_and_changes_are_true() -> None:
@@ -40,8 +41,10 @@ def test_colours_and_changes_are_true() -> None:
     for task in of("changed"):
         before, after = task.shown
         assert 1 <= len(before.changed(after)) <= 2
-        if "gone" in task.turns[0].segments[0]:
-            assert len(after.things) < len(before.things)
+        gathered, said = task.turns[0].segments[0].split(": ")
+        assert gathered.count(", now ") == len(before.changed(after))
+        if "gone" in said:
+            assert len(after.things) < len(before.things) and gathered.endswith("now nothing")
 
 
 def test_an_answer_must_be_exact_but_for_its_opening() -> None:
