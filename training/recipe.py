@@ -177,13 +177,13 @@ class Run:
     def _aligned(self) -> Aligned:
         """Connector and DiT as stage 2 starts them."""
         config, start = self.recipe.dit, self.recipe.start
+        torch.manual_seed(self.recipe.seed + 1)  # of what is new: all of it, or the head alone
         if start:
             connector = Connector.from_pretrained(start / "connector", dtype=torch.float32)
             transformer = CosmosTransformer3DModel.from_pretrained(start / "transformer", torch_dtype=torch.float32)
             if "codec" in self.recipe.renew:
                 transformer = renew_dit(transformer, PatchCodec.from_pretrained(start / "vae"), self.vae())
             return Aligned(connector, transformer)
-        torch.manual_seed(self.recipe.seed + 1)
         language = self.recipe.mllm
         connector = Connector(language.layers * language.hidden, config.text_embed_dim)
         transformer = small_cosmos(

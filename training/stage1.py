@@ -87,6 +87,7 @@ def train_stage1(
     workers: int = 0,
 ) -> bool:
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
+    torch.manual_seed(seed)  # the head begins alike, however the run is sliced
     tuned = Tuned(model).to(model.device)
     trainer = Trainer(tuned.requires_grad_(True).train(), config, folder, seed)
     world = WorldBatches(
