@@ -45,7 +45,7 @@ class Comparing(nn.Module):
         loss, right = self.before.loss(hidden, labels, weight)
         known, new = labels[..., 0] != UNKNOWN, labels[..., 2].float()
         scores = self.changed(F.layer_norm(hidden.float(), hidden.shape[-1:]))[..., 0].float()
-        differs = F.binary_cross_entropy_with_logits(scores[known], new[known], pos_weight=torch.tensor(weight))
+        differs = F.binary_cross_entropy_with_logits(scores[known], new[known], pos_weight=scores.new_tensor(weight))
         return loss + differs, right
 
 
@@ -59,17 +59,18 @@ def compared(batch: Batch, processor: DuoGenProcessor) -> tuple[Tensor, Tensor]:
     merge = processor.image_processor.merge_size
     where, labels = [], []
     for row, (slots, scenes) in enumerate(zip(batch.slots, batch.scenes, strict=True)):
-        columns = slots[0].grid[2] // merge if slots else 0
+        if len(slots) < 2:
+            continue
+        shown = labels_of([scenes], slots[0].grid[2] // merge)[0]
         for index in range(1, len(slots)):
             before, after = scenes[index - 1], scenes[index]
             if before is None or after is None or before.stage != after.stage:
                 continue
-            if len({slot.grid for slot in slots[index - 1 : index + 1]}) > 1:
+            if slots[index - 1].grid != slots[index].grid:
                 continue
             tokens = picture_tokens(slots[index], merge)
             where.append(torch.stack([torch.full((len(tokens),), row), torch.tensor(tokens)], dim=-1))
-            shown = labels_of([(before, after)], columns)[0]
-            labels.append(torch.cat([shown[0, :, :2], shown[1, :, 2:]], dim=-1))
+            labels.append(torch.cat([shown[index - 1, :, :2], shown[index, :, 2:]], dim=-1))
     if not where:
         return torch.zeros(0, 0, 2, dtype=torch.long), torch.zeros(0, 0, 3, dtype=torch.long)
     return torch.stack(where), torch.stack(labels)

@@ -28,12 +28,11 @@ PARTS_OF = {
     "battlements": ("battlement",),
     "flags": ("flag",),
 }
-_LAST = "How can I make {what}?"
 ASKED = (
-    *(way for way in ways_to("build {what}", "make {what}") if way != _LAST),
+    *ways_to("build {what}", "make {what}"),
     *("I need {what}.", "Can you build me {what}?", "Show me the way to {what}.", "Make me {what}.", "{what}, please.")
     * 2,
-    _LAST,
+    "How can I make {what}?",
 )
 NEEDED = (
     "What do I need to build {what}?", "What does it take to build {what}?", "What is needed for {what}?",

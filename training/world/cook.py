@@ -84,11 +84,10 @@ GRAMMAR = Grammar(
     },
     lists={"foods": "food"},
 )  # fmt: skip
-_LAST = "Teach me to prepare {what}."
 ASKED = (
-    *(way for way in ways_to("make {what}", "cook {what}", "prepare {what}") if way != _LAST),
+    *ways_to("make {what}", "cook {what}", "prepare {what}"),
     *("Give me a recipe for {what}.", "How is {what} made?", "What is the recipe for {what}?", "{what}, please.") * 3,
-    _LAST,
+    "Teach me to prepare {what}.",
 )
 SHOWN = (
     *ways_to("make this", "cook this dish", "make the dish in the picture"),

@@ -27,10 +27,10 @@ GRAMMAR = Grammar(
         ),
     },
 )  # fmt: skip
-_LAST = "Help me sketch {what}."
 ASKED = (
-    *(way for way in ways_to("draw {what}", "draw {what}, step by step", "sketch {what}") if way != _LAST),
-    *("How is {what} drawn?", "Draw {what} with me, step by step.", "A drawing lesson: {what}.") * 2, _LAST,
+    *ways_to("draw {what}", "draw {what}, step by step", "sketch {what}"),
+    *("How is {what} drawn?", "Draw {what} with me, step by step.", "A drawing lesson: {what}.") * 2,
+    "Help me sketch {what}.",
 )  # fmt: skip
 
 

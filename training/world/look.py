@@ -72,7 +72,11 @@ def listing(scene: Scene) -> str:
 
 def _in_order(scene: Scene) -> list[tuple[Place, Thing]]:
     """The things of a shelf in reading order."""
-    return sorted(scene.things.items(), key=lambda item: (item[0][1], item[0][0]))
+    return sorted(scene.things.items(), key=lambda item: _reading_order(item[0]))
+
+
+def _reading_order(place: Place) -> tuple[int, int]:
+    return place[1], place[0]
 
 
 def number(count: int) -> str:
@@ -205,9 +209,8 @@ class Look(Family):
     def _changed(self, rng: random.Random, split: str) -> Task:
         before = self._shelf(rng, split, least=2)
         act, after = self.arrange.random_edit(rng, split, before)
-        return _task(
-            "changed", rng, (before, after), wording(CHANGED, rng, split), _differences(before, after) + _past(act)
-        )
+        said = sentence(f"{_differences(before, after)}: {_past(act)}")
+        return _task("changed", rng, (before, after), wording(CHANGED, rng, split), said)
 
     def _check(self, rng: random.Random, split: str) -> Task:
         family = rng.choices(self.painted, (4, 4, 3, 2, 2))[0]
@@ -230,22 +233,22 @@ def _said(thing: Thing) -> str:
 
 
 def _differences(before: Scene, after: Scene) -> str:
-    """What stands otherwise: 'In the top left a red ball, now nothing, and in the centre ...: '."""
-    other = sorted(before.changed(after), key=lambda place: (place[1], place[0]))
+    """What stands otherwise: 'in the top left a red ball, now nothing and in the centre nothing, now a red ball'."""
+    other = sorted(before.changed(after), key=_reading_order)
     was, now = ([a(_said(t)) if (t := scene.things.get(p)) else "nothing" for p in other] for scene in (before, after))
     parts = [f"in the {place_names(*p)[0]} {w}, now {n}" for p, w, n in zip(other, was, now, strict=True)]
-    return sentence(join(parts))[:-1] + ": "
+    return join(parts)
 
 
 def _past(act: Action) -> str:
     """What an action has done to a shelf."""
     v = {name: place_names(*value)[0] if name.startswith("place") else value for name, value in act.values}
     sentences = {
-        "add": "There is a new {colour} {kind} in the {place}.",
-        "remove": "The {colour2} {kind2} in the {place2} is gone.",
-        "move": "The {colour} {kind} went from the {place2} to the {place}.",
-        "paint": "The {kind} in the {place} was {colour2} and is {colour} now.",
-        "replace": "In the {place} the {colour2} {kind2} made way for a {colour} {kind}.",
+        "add": "There is a new {colour} {kind} in the {place}",
+        "remove": "The {colour2} {kind2} in the {place2} is gone",
+        "move": "The {colour} {kind} went from the {place2} to the {place}",
+        "paint": "The {kind} in the {place} was {colour2} and is {colour} now",
+        "replace": "In the {place} the {colour2} {kind2} made way for a {colour} {kind}",
     }
     return sentences[act.verb].format(**v).replace(" a orange", " an orange")
 

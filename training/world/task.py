@@ -120,8 +120,10 @@ def ways_to(*deeds: str) -> tuple[str, ...]:
 
 
 def wording(options: Sequence[str], rng: random.Random, split: str) -> str:
-    """One of the ways to ask. The last one is kept out of training, and one in four held-out requests is asked in it."""
-    return options[-1] if split != "train" and rng.random() < 0.25 else rng.choice(options[:-1])
+    """One of the ways to ask. The last one is kept out of training, wherever else it occurs among them, and one in four
+    held-out requests is asked in it."""
+    *others, last = options
+    return last if split != "train" and rng.random() < 0.25 else rng.choice([way for way in others if way != last])
 
 
 def vary(request: str, rng: random.Random) -> str:
