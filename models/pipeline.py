@@ -25,7 +25,7 @@ from duogen.models.dit import PREDICTIONS, CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.sampler import PaintSettings
-from duogen.models.vae import PatchCodec, latent_scale, to_frames, to_latents, to_pixels
+from duogen.models.vae import PatchCodec, to_frames, to_image, to_latents, to_pixels
 
 MODES = ("causal", "full")
 
@@ -137,10 +137,7 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def decode_picture(self, latent: Tensor) -> Image.Image:
         """The picture of a normalised latent [1, C, h, w]."""
-        mean, std = latent_scale(self.vae)
-        z = latent.unsqueeze(2).to(self.vae.device, self.vae.dtype) * std + mean
-        pixels = self.vae.decode(z).sample[0, :, 0].float().clamp(-1, 1)
-        return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+        return to_image(self.vae, latent)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Shape of the noise for a picture of that size.

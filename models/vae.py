@@ -93,3 +93,11 @@ def to_latents(vae: Any, pixels: Tensor) -> Tensor:
     mean, std = latent_scale(vae)
     latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
     return ((latents - mean) / std)[:, :, 0]
+
+
+def to_image(vae: Any, latent: Tensor) -> Image.Image:
+    """The picture of a normalised latent [1, C, h, w]."""
+    mean, std = latent_scale(vae)
+    z = latent.unsqueeze(2).to(vae.device, vae.dtype) * std + mean
+    pixels = vae.decode(z).sample[0, :, 0].float().clamp(-1, 1)
+    return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())

@@ -122,6 +122,12 @@ class Stage1Config(TuningConfig):
     fact_weight: float = Field(
         1.0, ge=1, description="weight in the loss of words that a picture could contradict, against all others"
     )
+    spread_weight: float = Field(
+        0.03,
+        ge=0,
+        description="weight of the loss that keeps the embeddings of such words apart (`duogen.training.stage1.likeness`)",
+    )
+    worn: float = Field(0.5, ge=0, le=1, description="share of dialogues whose pictures are worn (`duogen.training.worn`)")
     spoken: float = Field(0.25, ge=0, le=1, description="share of dialogues told without pictures, as in pretraining")
     whole: float = Field(0.25, ge=0, le=1, description="share with all pictures; the others show the user's alone")
 

@@ -44,6 +44,7 @@ from duogen.training.stage2 import Aligned, train_stage2
 from duogen.training.tokenizer import train_processor
 from duogen.training.world.render import render
 from duogen.training.world.task import Task
+from duogen.training.worn import worn_view
 
 PARTS = ("tokenizer", "codec", "pretrain", "stage1", "stage2", "assemble")
 
@@ -132,7 +133,8 @@ class Run:
             return True
         model = _mllm(self._made("pretrained", "pretrain"))
         config = self.recipe.stage1
-        return self._tune(model, config, "stage1", target, max_seconds, mixed_view(config.spoken, config.whole))
+        view = worn_view(mixed_view(config.spoken, config.whole), self.vae(), config.worn)
+        return self._tune(model, config, "stage1", target, max_seconds, view)
 
     def _tune(
         self, model: Qwen2_5_VLForConditionalGeneration, config: TuningConfig, name: str, target: Path,

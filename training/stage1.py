@@ -30,6 +30,18 @@ class Tuned(nn.Module):
         self.model, self.comparing = model, Comparing(model.config.get_text_config().hidden_size)
 
 
+def likeness(words: Tensor) -> Tensor:
+    """How much words' embeddings [N, hidden] point the same way: for each, its squared cosines with all others; the mean.
+
+    Where input and output share their embeddings, words that stand in the same places drift together until nothing is left
+    to tell basil from mint by, and what can't be told apart is never copied (docs/LOG.md). Keeping cosines low is from
+    "Representation degeneration problem in training natural language generation models" (arXiv 1907.12009).
+    """
+    unit = F.normalize(words.float(), dim=-1)
+    cosines = unit @ unit.T - torch.eye(len(unit), device=unit.device)
+    return cosines.square().sum(-1).mean()
+
+
 def next_token_loss(
     tuned: Tuned,
     processor: DuoGenProcessor,
@@ -37,6 +49,7 @@ def next_token_loss(
     weights: Tensor,
     naming_weight: float = 0.0,
     comparing_weight: float = 0.0,
+    spread_weight: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
@@ -45,6 +58,7 @@ def next_token_loss(
             states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
         naming_weight: of the loss of `duogen.training.naming`, which is added.
         comparing_weight: of that of `duogen.training.comparing`, taken behind half of the layers.
+        spread_weight: of the `likeness` of the tokens that count more than others.
 
     Returns:
         The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.
@@ -72,6 +86,10 @@ def next_token_loss(
             loss = loss + comparing_weight * compared[0]
             if len(compared[1]):
                 extra["comparing_accuracy"] = round(compared[1].float().mean().item(), 4)
+    if spread_weight:
+        alike = likeness(model.get_input_embeddings().weight[weights > 1])
+        loss = loss + spread_weight * alike
+        extra["likeness"] = round(alike.item(), 4)
     return loss, extra
 
 
@@ -95,13 +113,15 @@ def train_stage1(
     )
     batches = world.stream(trainer.step, workers)
     weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)
+    spread = 0.0
     if isinstance(config, Stage1Config):
         weights[fact_ids(processor)] = config.fact_weight
+        spread = config.spread_weight
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with trainer.autocast():
             return next_token_loss(
-                tuned, processor, next(batches), weights, config.naming_weight, config.comparing_weight
+                tuned, processor, next(batches), weights, config.naming_weight, config.comparing_weight, spread
             )
 
     done = trainer.run(loss_of, max_seconds, quiet)

@@ -229,17 +229,17 @@ class Build(Family):
             return self._needs(rng, split, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
         what = self._what(rng, structure, size, wishes, named)
         absent = [part for part in OPTIONAL[structure] if _lacks(part)(scene)]
-        if absent and rng.random() < 0.35:
+        if absent and rng.random() < (0.35 if held else 0.5):
             part = rng.choice(absent)
             what += f"{',' * (' with ' in what)} without {part}"
             wishes = [*wishes, (part, _lacks(part))]
         request, count = wording(ASKED, rng, split).format(what=what), None
-        if len(steps) > 2 and rng.random() < 0.12:
+        if len(steps) > 2 and rng.random() < (0.12 if held else 0.2):
             count = rng.randint(2, len(steps) - 1)
             request = in_steps(request, count, rng)
             steps, scenes = gather(steps, scenes, count)
         turns = [Turn(vary(request, rng), narrate(steps, rng), scenes, _all(wishes), count)]
-        if rng.random() < 0.2 and (follow := self._follow_up(rng, split, structure, main, scene)):
+        if rng.random() < 0.2 and (follow := self._follow_up(rng, split, structure, main, scene, wishes)):
             turns.append(follow)
         return Task("build", structure, Scene("meadow"), (), turns)
 
@@ -267,7 +267,10 @@ class Build(Family):
         answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)
         return Task("build", "needs", Scene("meadow"), (), [Turn(request, [answer], [], lambda scene: True)])
 
-    def _follow_up(self, rng: random.Random, split: str, structure: str, main: str, scene: Scene) -> Turn | None:
+    def _follow_up(
+        self, rng: random.Random, split: str, structure: str, main: str, scene: Scene, wishes: list[Wish]
+    ) -> Turn | None:
+        """Another colour for a part; what was wished for before still holds, where the two go together."""
         parts = [part for part in PARTS_OF if colours_of(scene, part)]
         if not parts:
             return None
@@ -281,7 +284,8 @@ class Build(Family):
         after = self.apply(scene, act)
         assert after is not None
         request = vary(wording(REPAINT, rng, split).format(part=part, colour=colour), rng)
-        return Turn(request, narrate([GRAMMAR.say(act, rng.random())], rng), [after], lambda final: final == after)
+        goal = _all([*(wish for wish in wishes if wish[1](after)), (part, _part(part, colour))])
+        return Turn(request, narrate([GRAMMAR.say(act, rng.random())], rng), [after], goal)
 
     def _tower(self, rng: random.Random, main: str, accent: str) -> _Plan:
         height = rng.randint(2, 4)

@@ -94,8 +94,8 @@ class Look(Family):
         self.painted: tuple[Family, ...] = (self.arrange, self.build, self.cook, Depict(), Draw())
         # Shares in the evaluation and in training: finding is what every edit depends on.
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
-            "list": (2, 2, self._list), "find": (2, 6, self._find), "count": (2, 2, self._count),
-            "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 2, self._inside),
+            "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 4, self._count),
+            "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
             "changed": (2, 3, self._changed), "check": (1, 5, self._check),
         }  # fmt: skip
 
@@ -241,7 +241,7 @@ def _differences(before: Scene, after: Scene) -> str:
 
 
 def _past(act: Action) -> str:
-    """What an action has done to a shelf."""
+    """What an action has done to a shelf, as far as two pictures tell."""
     v = {name: place_names(*value)[0] if name.startswith("place") else value for name, value in act.values}
     sentences = {
         "add": "There is a new {colour} {kind} in the {place}",
@@ -250,7 +250,8 @@ def _past(act: Action) -> str:
         "paint": "The {kind} in the {place} was {colour2} and is {colour} now",
         "replace": "In the {place} the {colour2} {kind2} made way for a {colour} {kind}",
     }
-    return sentences[act.verb].format(**v).replace(" a orange", " an orange")
+    recoloured = act.verb == "replace" and v["kind"] == v["kind2"]
+    return sentences["paint" if recoloured else act.verb].format(**v).replace(" a orange", " an orange")
 
 
 def _task(kind: str, rng: random.Random, shown: tuple[Scene, ...], request: str, answer: str) -> Task:
