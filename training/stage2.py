@@ -38,6 +38,8 @@ from duogen.training.world.task import Task
 
 DECIDED = 0.9
 """Below this noise level a picture of the world can be told from its noisy latent (docs/LOG.md)."""
+FAINTEST = 4.0
+"""How much more what hardly changes may count than what changes as much as most."""
 OWN_SIGMA = (0.2, 0.8)
 """Noise levels from which the DiT makes pictures of its own to paint on from."""
 
@@ -105,17 +107,21 @@ class Targets:
 
 
 def news(clean: Tensor, empty: Tensor, weight: float) -> Tensor:
-    """1 where a picture repeats the one before, or a first one its empty stage; `weight` where it doesn't.
+    """1 where a picture repeats the one before, or a first one its empty stage; `weight` or more where it doesn't.
 
     Most of an edited picture is as it was. By area alone, copying would be nearly all that the loss speaks of (regions of
     edits are weighted for the same reason in UniWorld-V1, arXiv 2506.03147); and most of a first picture is a backdrop, which
-    of several nobody can foresee.
+    of several nobody can foresee. An eye or a whisker changes a latent by a hundredth of what a block does: what changes less
+    than most does counts more, up to `FAINTEST` times as much.
 
     Args:
         clean: [B, K, C, h, w]. empty: [B, C, h, w], what stands before the first ones.
     """
     before = torch.cat([empty[:, None], clean[:, :-1]], dim=1)
-    return torch.where((clean - before).abs().amax(2) < 1e-3, 1.0, weight)
+    change = clean - before
+    new, energy = change.abs().amax(2) >= 1e-3, change.square().mean(2)
+    faintness = (energy[new].mean() / energy.clamp_min(1e-6)).sqrt().clamp(1, FAINTEST)
+    return torch.where(new, 1 + (weight - 1) * faintness, 1.0)
 
 
 def _empty(batch: Batch, vae: PatchCodec, device: torch.device) -> Tensor:
