@@ -127,7 +127,9 @@ class Stage1Config(TuningConfig):
         ge=0,
         description="weight of the loss that keeps the embeddings of such words apart (`duogen.training.stage1.likeness`)",
     )
-    worn: float = Field(0.5, ge=0, le=1, description="share of dialogues whose pictures are worn (`duogen.training.worn`)")
+    worn: float = Field(
+        0.5, ge=0, le=1, description="share of dialogues whose pictures are worn (`duogen.training.worn`)"
+    )
     spoken: float = Field(0.25, ge=0, le=1, description="share of dialogues told without pictures, as in pretraining")
     whole: float = Field(0.25, ge=0, le=1, description="share with all pictures; the others show the user's alone")
 

@@ -8,7 +8,7 @@ from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.data import collate, draw_task, fact_ids, turns_of_task
 from duogen.training.naming import Naming
-from duogen.training.stage1 import Tuned, next_token_loss
+from duogen.training.stage1 import Tuned, likeness, next_token_loss
 
 
 @torch.no_grad()
@@ -57,3 +57,17 @@ def test_naming_is_added_with_its_weight_and_reaches_the_eyes(tiny: DuoGenPipeli
     assert set(extra) - set(without) == {"naming_accuracy"}
     named.backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in model.model.visual.merger.parameters())
+
+
+def test_words_that_count_more_are_kept_apart(tiny: DuoGenPipeline) -> None:
+    assert torch.isclose(likeness(torch.eye(4)), torch.tensor(0.0))
+    assert torch.isclose(likeness(torch.ones(4, 3)), torch.tensor(3.0))
+    batch = collate([turns_of_task(draw_task(1, 0))], tiny.processor)
+    model = copy.deepcopy(tiny.mllm).requires_grad_(True)
+    words = model.get_input_embeddings().weight
+    uneven = torch.ones(len(words))
+    uneven[facts := fact_ids(tiny.processor)] = 4.0
+    plain, without = next_token_loss(Tuned(model), tiny.processor, batch, uneven)
+    both, extra = next_token_loss(Tuned(model), tiny.processor, batch, uneven, spread_weight=0.5)
+    assert torch.isclose(both, plain + 0.5 * likeness(words[facts]), rtol=1e-4)
+    assert set(extra) - set(without) == {"likeness"}

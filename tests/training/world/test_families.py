@@ -8,7 +8,7 @@ import pytest
 from duogen.training.data import FAMILIES, draw_task
 from duogen.training.world import arrange, build
 from duogen.training.world.language import Grammar, action, sentence
-from duogen.training.world.scene import Scene, Thing
+from duogen.training.world.scene import COLOURS, Scene, Thing
 
 TASKS = 400
 
@@ -254,3 +254,21 @@ def _slots(templates: tuple) -> set[str]:
     import re
 
     return {name for template in templates for name in re.findall(r"\{(\w+)\}", template)}
+
+
+def test_a_follow_up_is_held_against_all_that_was_asked_for() -> None:
+    """And against no more: how many rows a house has, that was asked for without a number, is free."""
+    followed = [task for index in range(300) if len((task := draw_task(9, index, "held-out", "build")).turns) == 2]
+    house = next(task for task in followed if task.kind == "house" and "row" not in task.turns[0].request)
+    assert len(followed) > 20
+    for task in followed:
+        (*_, before), (after,), goal = task.turns[0].pictures, task.turns[1].pictures, task.turns[1].goal
+        assert goal(after) and not goal(before)
+        changed = {kind for place in before.changed(after) if (kind := after.things[place].kind)}
+        other = after
+        for place, thing in after.things.items():
+            if thing.kind in changed:
+                other = other.put(place, Thing(thing.kind, next(c for c in COLOURS if c != thing.colour)))
+        assert not goal(other)
+    (after,) = house.turns[1].pictures
+    assert house.turns[1].goal(after.put((0, 0), Thing("block", "grey")))
