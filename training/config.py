@@ -120,7 +120,10 @@ class Stage1Config(TuningConfig):
     """Instruction tuning of the MLLM by next-token prediction."""
 
     fact_weight: float = Field(
-        1.0, ge=1, description="weight in the loss of words that a picture could contradict, against all others"
+        1.0,
+        ge=1,
+        description="weight in the loss of the most frequent word that a picture could contradict, against words that none "
+        "could; rarer ones count more (`duogen.training.facts`)",
     )
     spread_weight: float = Field(
         0.03,

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from duogen.models.check import NO, YES
 from duogen.models.layout import Slot, Turn, lay_out
 from duogen.models.processor import DuoGenProcessor
 from duogen.models.vae import to_frames
@@ -161,19 +160,6 @@ def rough_length(turns: list[Turn]) -> int:
     """About how many tokens a dialogue takes."""
     words = sum(len(part.split()) for _, parts in turns for part in parts if isinstance(part, str))
     return words + 38 * picture_count(turns)
-
-
-def fact_ids(processor: DuoGenProcessor) -> list[int]:
-    """The tokens of all words that a picture could contradict: colours, shapes, places, numbers, parts, ingredients.
-
-    A word that the tokenizer cuts into pieces is left out: its pieces are those of other words, too. Yes and no are known by
-    their first piece.
-    """
-    slots = (slot for family in FAMILIES.values() for slot in family.grammar.words.values())
-    words = {word for values in slots for names in values.values() for name in names for word in name.split()}
-    found = [processor.tokenizer(" " + word)["input_ids"] for word in words - {"and"}]
-    verdicts = [processor.tokenizer(word)["input_ids"][0] for word in (YES, NO)]
-    return sorted({*(ids[0] for ids in found if len(ids) == 1), *verdicts})
 
 
 def collate(dialogues: list[list[Turn]], processor: DuoGenProcessor) -> Batch:

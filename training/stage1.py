@@ -17,7 +17,8 @@ from duogen.models.mllm import batch_states
 from duogen.models.processor import BOV, DuoGenProcessor
 from duogen.training.comparing import Comparing
 from duogen.training.config import Stage1Config, TuningConfig
-from duogen.training.data import PRACTISED, Batch, View, WorldBatches, fact_ids, turns_of_task
+from duogen.training.data import PRACTISED, Batch, View, WorldBatches, turns_of_task
+from duogen.training.facts import fact_weights
 from duogen.training.loop import Trainer
 from duogen.training.naming import Naming
 
@@ -54,8 +55,7 @@ def next_token_loss(
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
     Args:
-        weights: [vocabulary], what each token counts as a target. How an answer is worded can't be foreseen, what it
-            states can: where all tokens count alike, most of the gradient is about wording (docs/LOG.md).
+        weights: [vocabulary], what each token counts as a target (`duogen.training.facts`).
         naming_weight: of the loss of `duogen.training.naming`, which is added.
         comparing_weight: of that of `duogen.training.comparing`, taken behind half of the layers.
         spread_weight: of the `likeness` of the tokens that count more than others.
@@ -108,14 +108,14 @@ def train_stage1(
     torch.manual_seed(seed)  # the head begins alike, however the run is sliced
     tuned = Tuned(model).to(model.device)
     trainer = Trainer(tuned.requires_grad_(True).train(), config, folder, seed)
-    world = WorldBatches(
-        seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps, shares=config.shares or PRACTISED
-    )
+    shares = config.shares or PRACTISED
+    world = WorldBatches(seed, config.batch_size, processor, view, lesson_steps=config.lesson_steps, shares=shares)
     batches = world.stream(trainer.step, workers)
     weights = torch.ones(model.config.get_text_config().vocab_size, device=model.device)
     spread = 0.0
     if isinstance(config, Stage1Config):
-        weights[fact_ids(processor)] = config.fact_weight
+        facts = fact_weights(processor, config.fact_weight, shares)
+        weights[: len(facts)] = facts.to(model.device)
         spread = config.spread_weight
 
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:

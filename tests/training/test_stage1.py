@@ -6,7 +6,8 @@ import torch
 
 from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
-from duogen.training.data import collate, draw_task, fact_ids, turns_of_task
+from duogen.training.data import collate, draw_task, turns_of_task
+from duogen.training.facts import fact_ids
 from duogen.training.naming import Naming
 from duogen.training.stage1 import Tuned, likeness, next_token_loss
 

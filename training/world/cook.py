@@ -80,7 +80,7 @@ GRAMMAR = Grammar(
         "boil": ("Boil {foods} in the pot.", "Put {foods} into the pot and boil."),
         "bake": ("Bake {foods} in the oven.", "Put {foods} into the oven and bake."),
         "serve": ("Serve {foods} on the plate.", "Put {foods} on the plate and serve."),
-        "garnish": ("Garnish it with the {food} on the plate.", "Put the {food} on top, on the plate."),
+        "garnish": ("Garnish it with {food} on the plate.", "Top it with {food} on the plate."),
     },
     lists={"foods": "food"},
 )  # fmt: skip

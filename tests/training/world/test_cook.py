@@ -28,7 +28,7 @@ def test_an_omelette() -> None:
     (serve,) = FAMILY.read("Serve the tomato and the egg on the plate.")
     served = FAMILY.apply(fried, serve)
     assert served is not None and contents(served, "plate") == contents(fried, "pan")
-    (garnish,) = FAMILY.read("Garnish it with the basil on the plate.")
+    (garnish,) = FAMILY.read("Garnish it with basil on the plate.")
     garnished = FAMILY.apply(served, garnish)
     assert garnished is not None and contents(garnished, "plate")[-1] == Thing("basil", "whole")
 
@@ -45,7 +45,7 @@ def test_an_omelette() -> None:
         (READY[0], READY[0]),
         ("Crack the tomato into the bowl.",),
         ("Peel the ham on the board.",),
-        ("Garnish it with the mint on the plate.",),
+        ("Garnish it with mint on the plate.",),
         tuple(f"Pour the {food} into the bowl." for food in ("milk", "cream", "honey", "flour", "rice")),
     ],
 )
