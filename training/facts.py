@@ -32,7 +32,7 @@ def fact_ids(processor: DuoGenProcessor) -> list[int]:
     slots = (slot for family in FAMILIES.values() for slot in family.grammar.words.values())
     words = {word for values in slots for names in values.values() for name in names for word in name.split()}
     found = [processor.tokenizer(" " + word)["input_ids"] for word in words - {"and"}]
-    verdicts = [processor.tokenizer(word)["input_ids"][0] for word in (YES, NO)]
+    verdicts = [processor.tokenizer(f" {word}")["input_ids"][0] for word in (YES, NO)]
     return sorted({*(ids[0] for ids in found if len(ids) == 1), *verdicts})
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from duogen.training.world.figures import FIGURES
-from duogen.training.world.scene import COLOURS, STAGES, SUBJECTS, Place, Scene, Thing
+from duogen.training.world.scene import COLOURS, STAGES, SUBJECTS, VESSELS, Place, Scene, Thing, vessel_places
 from duogen.training.world.task import Task, Turn
 
 
@@ -64,7 +64,10 @@ def _amiss(rng: random.Random, before: Scene, after: Scene, place: Place) -> Sce
 
 
 def _nearest(scene: Scene, place: Place) -> Sequence[Place]:
-    return sorted(scene.free, key=lambda other: abs(other[0] - place[0]) + abs(other[1] - place[1]))
+    """Free places, the nearest first; in a kitchen those of its vessels."""
+    vessels = {place for vessel in VESSELS for place in vessel_places(vessel)}
+    free = [other for other in scene.free if scene.stage != "kitchen" or other in vessels]
+    return sorted(free, key=lambda other: abs(other[0] - place[0]) + abs(other[1] - place[1]))
 
 
 def _other_drawing(rng: random.Random, after: Scene) -> Scene:

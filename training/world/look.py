@@ -2,8 +2,8 @@
 
 What is there, where, how many, in which colour, what lies in a vessel of the kitchen, what a structure's parts look like,
 what has changed between two pictures, and whether a picture shows what a step says. Every question has one right answer, in
-one fixed wording. What has to be gathered first, the things that are counted and the places that changed, is written down
-in front of a colon, and only what stands behind it is the answer.
+one fixed wording. What has to be gathered first, the things that are counted, the places that changed and what is new in a
+picture, is written down in front of a colon, and only what stands behind it is the answer.
 
 The pictures are those of the families that draw; what those keep out of training is kept out here. The last of the
 wordings is held out too.
@@ -21,8 +21,9 @@ from duogen.training.world.check import spoil, step_of
 from duogen.training.world.cook import Cook, contents
 from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
-from duogen.training.world.language import NUMBERS, Action, Grammar, a, join, sentence
-from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Place, Scene, Thing
+from duogen.training.world.language import NUMBERS, Action, Grammar, join, sentence
+from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene
+from duogen.training.world.seeing import differences, in_order, inside, name_of, seen
 from duogen.training.world.task import Family, Task, Turn, vary, wording
 
 LIST = (
@@ -67,16 +68,7 @@ CHANGED = (
 
 def listing(scene: Scene) -> str:
     """All things of a shelf in reading order, in one fixed wording."""
-    return caption(_in_order(scene))
-
-
-def _in_order(scene: Scene) -> list[tuple[Place, Thing]]:
-    """The things of a shelf in reading order."""
-    return sorted(scene.things.items(), key=lambda item: _reading_order(item[0]))
-
-
-def _reading_order(place: Place) -> tuple[int, int]:
-    return place[1], place[0]
+    return caption(in_order(scene))
 
 
 def number(count: int) -> str:
@@ -96,7 +88,7 @@ class Look(Family):
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
             "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 4, self._count),
             "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
-            "changed": (2, 3, self._changed), "check": (1, 5, self._check),
+            "changed": (2, 3, self._changed), "check": (1, 7, self._check),
         }  # fmt: skip
 
     def apply(self, scene: Scene, act: Action) -> Scene | None:
@@ -169,9 +161,7 @@ class Look(Family):
             (f"{of_colour} things", colours.count(of_colour)),
         ]  # fmt: skip
         what, count = rng.choice(options)
-        counted = [
-            item for item in _in_order(scene) if what == "things" or what.split()[0].removesuffix("s") in item[1]
-        ]
+        counted = [item for item in in_order(scene) if what == "things" or what.split()[0].removesuffix("s") in item[1]]
         of = what.removesuffix("s") if count == 1 else what
         said = sentence(f"{caption(counted) if counted else 'none of them'}: {number(count)} {of}")
         return _task("count", rng, (scene,), wording(COUNT, rng, split).format(what=what), said)
@@ -201,15 +191,15 @@ class Look(Family):
         scene = rng.choice(self.cook.sample(rng, split).turns[0].pictures)
         full = [vessel for vessel in VESSELS if contents(scene, vessel)]
         vessel = rng.choice(full if rng.random() < 0.8 else VESSELS)
-        items = join([_said(thing) for thing in contents(scene, vessel)] or ["nothing"])
-        where = f"{'on' if vessel in ('board', 'plate') else 'in'} the {vessel}"
+        items = join([name_of(thing) for thing in contents(scene, vessel)] or ["nothing"])
+        where = inside(vessel)
         request = wording(INSIDE, rng, split).format(where=where)
         return _task("inside", rng, (scene,), request, f"{where.capitalize()}: {items}.")
 
     def _changed(self, rng: random.Random, split: str) -> Task:
         before = self._shelf(rng, split, least=2)
         act, after = self.arrange.random_edit(rng, split, before)
-        said = sentence(f"{_differences(before, after)}: {_past(act)}")
+        said = sentence(f"{differences(before, after)}: {_past(act)}")
         return _task("changed", rng, (before, after), wording(CHANGED, rng, split), said)
 
     def _check(self, rng: random.Random, split: str) -> Task:
@@ -224,20 +214,9 @@ class Look(Family):
             while said == turn.request and turn.goal(after):  # what a sentence leaves open may look so, too
                 after = spoil(rng, before, true)
         shown = (after,) if before is None else (before, after)
-        turn = Turn(QUESTION.format(step=said), [YES if right else NO], [], lambda final: True)
+        answer = sentence(f"{seen(before, after)}: {YES if right else NO}")
+        turn = Turn(QUESTION.format(step=said), [answer], [], lambda final: True)
         return Task("look", "check", after, shown, [turn])
-
-
-def _said(thing: Thing) -> str:
-    return f"{thing.colour} {thing.kind}"
-
-
-def _differences(before: Scene, after: Scene) -> str:
-    """What stands otherwise: 'in the top left a red ball, now nothing and in the centre nothing, now a red ball'."""
-    other = sorted(before.changed(after), key=_reading_order)
-    was, now = ([a(_said(t)) if (t := scene.things.get(p)) else "nothing" for p in other] for scene in (before, after))
-    parts = [f"in the {place_names(*p)[0]} {w}, now {n}" for p, w, n in zip(other, was, now, strict=True)]
-    return join(parts)
 
 
 def _past(act: Action) -> str:
