@@ -42,8 +42,12 @@ def test_misses_are_of_many_kinds() -> None:
 
 def test_half_of_the_questions_are_answered_with_yes() -> None:
     tasks = [task for index in range(3000) if (task := draw_task(4, index, "train", "look")).kind == "check"]
-    answers = [task.turns[0].segments[0] for task in tasks]
-    assert len(tasks) > 300 and set(answers) == {YES, NO}
-    assert 0.4 < answers.count(YES) / len(answers) < 0.6
+    said, verdicts = zip(*[task.turns[0].segments[0].rstrip(".").split(": ") for task in tasks], strict=True)
+    assert len(tasks) > 300 and set(verdicts) == {YES, NO}
+    assert 0.4 < verdicts.count(YES) / len(verdicts) < 0.6
     assert {len(task.shown) for task in tasks} == {1, 2}
-    assert all(FAMILIES["look"].answers(task.turns[0], task.start, task.turns[0].segments[0]) for task in tasks)
+    nothing = [verdict for words, verdict in zip(said, verdicts, strict=True) if words.startswith("Nothing")]
+    assert nothing and set(nothing) == {NO}
+    look, turn = FAMILIES["look"], tasks[0].turns[0]
+    assert look.answers(turn, tasks[0].start, f"I see a mess: {verdicts[0]}."), "the verdict alone is the answer"
+    assert not look.answers(turn, tasks[0].start, f"{said[0]}: {YES if verdicts[0] == NO else NO}.")
