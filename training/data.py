@@ -246,6 +246,11 @@ class WorldBatches(Dataset[list[Batch]]):
             yield from batches[step % GROUP if number == 0 else 0 :]
 
 
+def rng_of(task: Task, *purpose: str) -> random.Random:
+    """Random numbers for some purpose that a task's words alone decide: the same in every run."""
+    return random.Random("/".join([*purpose, task.turns[0].request, *task.turns[0].segments]))
+
+
 def mixed_view(spoken: float, whole: float) -> View:
     """Every task in one of three forms: told or whole in these shares, only the user's picture shown in the rest.
 
@@ -254,7 +259,7 @@ def mixed_view(spoken: float, whole: float) -> View:
     """
 
     def view(task: Task) -> list[Turn]:
-        drawn = random.Random("/".join([task.turns[0].request, *task.turns[0].segments])).random()
+        drawn = rng_of(task).random()
         if drawn < spoken:
             return spoken_turns_of_task(task)
         return turns_of_task(task) if drawn < spoken + whole else glimpsed_turns_of_task(task)

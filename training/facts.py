@@ -36,7 +36,7 @@ def fact_ids(processor: DuoGenProcessor) -> list[int]:
     return sorted({*(ids[0] for ids in found if len(ids) == 1), *verdicts})
 
 
-def fact_weights(processor: DuoGenProcessor, weight: float, shares: Mapping[str, float], seed: int = 0) -> Tensor:
+def fact_weights(processor: DuoGenProcessor, weight: float, shares: Mapping[str, float]) -> Tensor:
     """What each token of the vocabulary counts as a target: 1, and for facts `weight` or more.
 
     A fact counts by the square root of how much rarer it is than the most frequent one, up to `RAREST` times as much.
@@ -50,7 +50,7 @@ def fact_weights(processor: DuoGenProcessor, weight: float, shares: Mapping[str,
     texts = [
         segment
         for index in range(SAMPLE)
-        for turn in draw_task(seed, index, shares=shares).turns
+        for turn in draw_task(0, index, shares=shares).turns
         for segment in turn.segments
     ]
     counts = Counter(token for ids in processor.tokenizer(texts)["input_ids"] for token in ids)

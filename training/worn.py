@@ -13,7 +13,7 @@ from PIL import Image
 
 from duogen.models.layout import Turn
 from duogen.models.vae import PatchCodec, to_frames, to_image, to_latents, to_pixels
-from duogen.training.data import View
+from duogen.training.data import View, rng_of
 from duogen.training.world.task import Task
 
 NOISE = 0.35
@@ -34,7 +34,7 @@ def worn_view(view: View, vae: PatchCodec, share: float) -> View:
     """A view in which this share of the dialogues shows its pictures worn; which ones, their words decide."""
 
     def shown(task: Task) -> list[Turn]:
-        rng = random.Random("/".join(["worn", task.turns[0].request, *task.turns[0].segments]))
+        rng = rng_of(task, "worn")
         turns = view(task)
         if rng.random() >= share:
             return turns

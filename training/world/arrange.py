@@ -27,7 +27,7 @@ def place_names(column: int, row: int) -> tuple[str, ...]:
 
 def caption(things: Iterable[tuple[Place, Thing]]) -> str:
     """Things and where they stand: 'a red ball in the top left and a blue cup in the centre'."""
-    return join([f"{a(f'{thing.colour} {thing.kind}')} in the {place_names(*place)[0]}" for place, thing in things])
+    return join([f"{a(thing.name)} in the {place_names(*place)[0]}" for place, thing in things])
 
 
 PLACES: list[Place] = [(c, r) for r in range(3) for c in range(3)]
@@ -299,7 +299,7 @@ class Arrange(Family):
             steps.append(GRAMMAR.say(act, voice))
             scene = scene.clear(place)
             scenes.append(scene)
-        things = join([f"{start.things[place].colour} {start.things[place].kind}" for place in gone])
+        things = join([start.things[place].name for place in gone])
         request = wording(WITHOUT, rng, split).format(
             things=things.replace(" and ", " and the ").replace(", ", ", the ")
         )

@@ -65,8 +65,10 @@ def _amiss(rng: random.Random, before: Scene, after: Scene, place: Place) -> Sce
 
 def _nearest(scene: Scene, place: Place) -> Sequence[Place]:
     """Free places, the nearest first; in a kitchen those of its vessels."""
-    vessels = {place for vessel in VESSELS for place in vessel_places(vessel)}
-    free = [other for other in scene.free if scene.stage != "kitchen" or other in vessels]
+    free = scene.free
+    if scene.stage == "kitchen":
+        vessels = [place for vessel in VESSELS for place in vessel_places(vessel)]
+        free = [other for other in free if other in vessels]
     return sorted(free, key=lambda other: abs(other[0] - place[0]) + abs(other[1] - place[1]))
 
 

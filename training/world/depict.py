@@ -108,7 +108,7 @@ class Depict(Family):
 
     def _colors(self, rng: random.Random) -> Made:
         thing = _any(rng)
-        return a(f"{thing.colour} {thing.kind}"), (thing.colour, thing.kind), _lay((thing,)), shows(thing)
+        return a(thing.name), (thing.colour, thing.kind), _lay((thing,)), shows(thing)
 
     def _position(self, rng: random.Random) -> Made:
         (one, two), relation = _two(rng), rng.choice(list(RELATIONS))
@@ -118,7 +118,7 @@ class Depict(Family):
 
     def _color_attr(self, rng: random.Random) -> Made:
         one, two = _two(rng)
-        what = join([a(f"{thing.colour} {thing.kind}") for thing in (one, two)])
+        what = join([a(thing.name) for thing in (one, two)])
         key = tuple(word for thing in sorted((one, two)) for word in thing)
         return what, key, _lay((one, two), rng.choice((_BESIDE, _STACKED))), shows(one, two)
 

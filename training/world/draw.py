@@ -58,7 +58,7 @@ class Draw(Family):
             scenes.append(scene)
             steps.append(GRAMMAR.say(action("draw", stroke=stroke, colour=thing.colour, subject=thing.kind), voice))
         named = split == "held-out" or rng.random() < 0.7
-        what = a(f"{thing.colour} {thing.kind}" if named else thing.kind)
+        what = a(thing.name if named else thing.kind)
         goal = scene
 
         def done(final: Scene) -> bool:

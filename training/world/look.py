@@ -23,7 +23,7 @@ from duogen.training.world.depict import Depict
 from duogen.training.world.draw import Draw
 from duogen.training.world.language import NUMBERS, Action, Grammar, join, sentence
 from duogen.training.world.scene import COLOURS, OBJECTS, VESSELS, Scene
-from duogen.training.world.seeing import differences, in_order, inside, name_of, seen
+from duogen.training.world.seeing import differences, held, in_order, inside, seen
 from duogen.training.world.task import Family, Task, Turn, vary, wording
 
 LIST = (
@@ -121,12 +121,10 @@ class Look(Family):
         rng.shuffle(wanted)
         kinds = [thing.kind for thing in scene.things.values()]
         asked = [
-            f"the {thing.kind}"
-            if kinds.count(thing.kind) == 1 and rng.random() < by_shape
-            else f"the {thing.colour} {thing.kind}"
+            f"the {thing.kind}" if kinds.count(thing.kind) == 1 and rng.random() < by_shape else f"the {thing.name}"
             for _, thing in wanted
         ]
-        found = join([f"the {t.colour} {t.kind} is in the {place_names(*place)[0]}" for place, t in wanted])
+        found = join([f"the {t.name} is in the {place_names(*place)[0]}" for place, t in wanted])
         request = wording(FIND, rng, split).format(items=join(asked))
         return _task("find", rng, (scene,), request, sentence(found))
 
@@ -138,7 +136,7 @@ class Look(Family):
         kinds = [thing.kind for thing in scene.things.values()]
         wanted = list(scene.things.items())
         rng.shuffle(wanted)
-        asked = [t.kind if kinds.count(t.kind) == 1 else f"{t.colour} {t.kind}" for _, t in wanted]
+        asked = [t.kind if kinds.count(t.kind) == 1 else t.name for _, t in wanted]
         found = ", ".join(f"{t.kind} {t.colour} {place_names(*place)[0]}" for place, t in wanted)
         turn = Turn("Point at " + ", ".join(asked), [found], [], lambda final: True)
         return Task("look", "point", scene, (scene,), [turn])
@@ -191,10 +189,9 @@ class Look(Family):
         scene = rng.choice(self.cook.sample(rng, split).turns[0].pictures)
         full = [vessel for vessel in VESSELS if contents(scene, vessel)]
         vessel = rng.choice(full if rng.random() < 0.8 else VESSELS)
-        items = join([name_of(thing) for thing in contents(scene, vessel)] or ["nothing"])
         where = inside(vessel)
         request = wording(INSIDE, rng, split).format(where=where)
-        return _task("inside", rng, (scene,), request, f"{where.capitalize()}: {items}.")
+        return _task("inside", rng, (scene,), request, sentence(f"{where}: {held(scene, vessel)}"))
 
     def _changed(self, rng: random.Random, split: str) -> Task:
         before = self._shelf(rng, split, least=2)

@@ -56,6 +56,11 @@ class Thing(NamedTuple):
     kind: str
     colour: str
 
+    @property
+    def name(self) -> str:
+        """In words: 'red ball', 'fried egg'."""
+        return f"{self.colour} {self.kind}"
+
 
 class Stage(NamedTuple):
     """The grid of a backdrop, places of `width` x `height` pixels from `top` on, and all that may stand there.

@@ -264,7 +264,7 @@ def test_a_follow_up_is_held_against_all_that_was_asked_for() -> None:
     for task in followed:
         (*_, before), (after,), goal = task.turns[0].pictures, task.turns[1].pictures, task.turns[1].goal
         assert goal(after) and not goal(before)
-        changed = {kind for place in before.changed(after) if (kind := after.things[place].kind)}
+        changed = {after.things[place].kind for place in before.changed(after)}
         other = after
         for place, thing in after.things.items():
             if thing.kind in changed:
