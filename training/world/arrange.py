@@ -105,6 +105,8 @@ SWAP = (
     "Let the {a} and the {b} trade places.", "Exchange the {a} and the {b}.", "Can you swap the {a} and the {b}?",
     "The {a} and the {b} should trade places.", "Please put the {a} where the {b} is, and the {b} where the {a} is.",
     "I want the {a} and the {b} to trade places.", "Show me how to swap the {a} and the {b}.",
+    "How do I make the {a} and the {b} trade places?", "Make the {a} and the {b} switch places.",
+    "How do I swap the {a} and the {b}?", "How do the {a} and the {b} switch places?",
     "How do I make the {a} and the {b} change places?",
 )  # fmt: skip
 DRAW = (

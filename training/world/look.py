@@ -35,7 +35,8 @@ LISTED = ("On the shelf there is: {items}.", "I can see: {items}.")
 FIND = (
     "Where do I find {items}?", "Can you find {items} on my shelf?", "Help me find {items}.",
     "Show me where {items} can be found.", "Where can I find {items}?", "I am looking for {items}.",
-    "Tell me where to find {items}.", "Help! Where did I put {items}?", "Where have I put {items}?",
+    "Tell me where to find {items}.", "Help! Where did I put {items}?", "Where have {items} been put?",
+    "Where did I leave {items}?", "I can't remember where I put {items}.", "Where have I put {items}?",
 )  # fmt: skip
 COUNT = (
     "How many {what} are there?", "How many {what} can you see?", "Count the {what}.", "How many {what} do you see?",
@@ -86,9 +87,9 @@ class Look(Family):
         self.painted: tuple[Family, ...] = (self.arrange, self.build, self.cook, Depict(), Draw())
         # Shares in the evaluation and in training: finding is what every edit depends on.
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
-            "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 4, self._count),
+            "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 6, self._count),
             "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
-            "changed": (2, 3, self._changed), "check": (1, 7, self._check),
+            "changed": (2, 3, self._changed), "check": (1, 9, self._check),
         }  # fmt: skip
 
     def apply(self, scene: Scene, act: Action) -> Scene | None:
