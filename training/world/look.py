@@ -2,8 +2,8 @@
 
 What is there, where, how many, in which colour, what lies in a vessel of the kitchen, what a structure's parts look like,
 what has changed between two pictures, and whether a picture shows what a step says. Every question has one right answer, in
-one fixed wording. What has to be gathered first, the things that are counted, the places that changed and what is new in a
-picture, is written down in front of a colon, and only what stands behind it is the answer.
+one fixed wording. What has to be gathered first, the things of a shelf and those that are counted, the places that changed
+and what is new in a picture, is written down in front of a colon, and only what stands behind it is the answer.
 
 The pictures are those of the families that draw; what those keep out of training is kept out here. The last of the
 wordings is held out too.
@@ -162,7 +162,8 @@ class Look(Family):
         what, count = rng.choice(options)
         counted = [item for item in in_order(scene) if what == "things" or what.split()[0].removesuffix("s") in item[1]]
         of = what.removesuffix("s") if count == 1 else what
-        said = sentence(f"{caption(counted) if counted else 'none of them'}: {number(count)} {of}")
+        chosen = "" if what == "things" else f", of which {caption(counted) if counted else 'none'}"
+        said = sentence(f"{listing(scene)}{chosen}: {number(count)} {of}")
         return _task("count", rng, (scene,), wording(COUNT, rng, split).format(what=what), said)
 
     def _colour(self, rng: random.Random, split: str) -> Task:
