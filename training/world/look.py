@@ -41,7 +41,8 @@ FIND = (
 COUNT = (
     "How many {what} are there?", "How many {what} can you see?", "Count the {what}.", "How many {what} do you see?",
     "How many {what} are in the picture?", "Tell me how many {what} there are.", "Can you count the {what}?",
-    "Give me the number of {what}.", "I wonder how many {what} there are.", "What is the number of {what}?",
+    "Give me the number of {what}.", "I wonder how many {what} there are.", "The number of {what}, please.", "Which number of {what} is this?",
+    "Do you know the number of {what}?", "What is the number of {what}?",
 )  # fmt: skip
 COLOUR = (
     "What colour is the {what}?", "Which colour does the {what} have?", "Tell me the colour of the {what}.",
@@ -87,9 +88,9 @@ class Look(Family):
         self.painted: tuple[Family, ...] = (self.arrange, self.build, self.cook, Depict(), Draw())
         # Shares in the evaluation and in training: finding is what every edit depends on.
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
-            "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 6, self._count),
+            "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 7, self._count),
             "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
-            "changed": (2, 3, self._changed), "check": (1, 9, self._check),
+            "changed": (2, 6, self._changed), "check": (1, 9, self._check),
         }  # fmt: skip
 
     def apply(self, scene: Scene, act: Action) -> Scene | None:
