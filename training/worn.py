@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from duogen.models.layout import Turn
-from duogen.models.vae import PatchCodec, to_frames, to_image, to_latents, to_pixels
+from duogen.models.vae import PatchCodec, from_latents, to_frames, to_image, to_latents, to_pixels
 from duogen.training.data import View, rng_of
 from duogen.training.world.task import Task
 
@@ -25,7 +25,7 @@ def worn(image: Image.Image, vae: PatchCodec, rng: random.Random) -> Image.Image
     latent = to_latents(vae, to_pixels(to_frames([image])))
     generator = torch.Generator().manual_seed(rng.getrandbits(32))
     noise = torch.randn(latent.shape, generator=generator)
-    result = to_image(vae, latent + NOISE * rng.random() * noise.to(latent))
+    result = to_image(from_latents(vae, latent + NOISE * rng.random() * noise.to(latent)))
     result.info.update(image.info)
     return result
 

@@ -41,8 +41,8 @@ FIND = (
 COUNT = (
     "How many {what} are there?", "How many {what} can you see?", "Count the {what}.", "How many {what} do you see?",
     "How many {what} are in the picture?", "Tell me how many {what} there are.", "Can you count the {what}?",
-    "Give me the number of {what}.", "I wonder how many {what} there are.", "The number of {what}, please.", "Which number of {what} is this?",
-    "Do you know the number of {what}?", "What is the number of {what}?",
+    "Give me the number of {what}.", "I wonder how many {what} there are.", "The number of {what}, please.",
+    "Which number of {what} is this?", "Do you know the number of {what}?", "What is the number of {what}?",
 )  # fmt: skip
 COLOUR = (
     "What colour is the {what}?", "Which colour does the {what} have?", "Tell me the colour of the {what}.",
