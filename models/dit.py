@@ -139,8 +139,8 @@ class CosmosDiT:
         model = self.model
         counts = [self.tokens_of(frame.latent) for frame in frames]
         hidden = torch.cat([self._embed(frame) for frame in frames], dim=1)
-        positions = torch.cat([self._positions(frame) for frame in frames])
-        rotary, learned = self._rotary(positions), self._learned(positions)
+        positions = torch.cat([self.positions(frame) for frame in frames])
+        rotary, learned = self.rotary(positions), self.learned(positions)
         sigma = torch.stack([frame.sigma for frame in frames], dim=1)
         temb, embedded = model.time_embed(hidden, sigma.flatten())
         # Modulation is computed once a frame and spread over its tokens.
@@ -177,7 +177,7 @@ class CosmosDiT:
         normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, counts)
         with torch.autocast(normed.device.type, enabled=False):  # a velocity divides by small noise levels
             pieces = model.proj_out(normed.to(model.proj_out.weight.dtype)).split(counts, dim=1)
-        answers = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
+        answers = [self.unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
         if self.prediction == "sample":
             answers = [_velocity(answer, frame) for answer, frame in zip(answers, frames, strict=True)]
         return DiTOutput(answers, kept, middle)
@@ -192,7 +192,7 @@ class CosmosDiT:
             extra.append(torch.zeros_like(latent[:, :1]))
         return self.model.patch_embed(torch.cat([latent, *extra], dim=1)).flatten(1, 3)
 
-    def _unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+    def unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         p = self.patch
         rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
         tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
@@ -200,7 +200,7 @@ class CosmosDiT:
 
     # Positions
 
-    def _positions(self, frame: Frame) -> Tensor:
+    def positions(self, frame: Frame) -> Tensor:
         """Time, height and width index of every token, [n, 3]."""
         height, width = frame.latent.shape[-2] // self.patch, frame.latent.shape[-1] // self.patch
         device = frame.latent.device
@@ -210,7 +210,7 @@ class CosmosDiT:
         times = torch.full_like(rows, frame.time)
         return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
 
-    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, head_dim] of three-axis RoPE (`CosmosRotaryPosEmbed`, any positions)."""
         rope = self.model.rope
         angles = []
@@ -222,7 +222,7 @@ class CosmosDiT:
         angle = torch.cat(angles * 2, dim=-1)
         return angle.cos(), angle.sin()
 
-    def _learned(self, positions: Tensor) -> Tensor | None:
+    def learned(self, positions: Tensor) -> Tensor | None:
         """Learned absolute positions [N, width], unit mean square (`CosmosLearnablePositionalEmbed`), if there are."""
         table = self.model.learnable_pos_embed
         if table is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.cache_utils import Cache
 
+from duogen.models.decoding import Chunk, MLLMOutput, PackedDecoder, new_cache
 from duogen.models.processor import (
     END_OF_TEXT,
     IM_END,
@@ -19,30 +22,14 @@ from duogen.models.processor import (
 )
 
 
-class MLLMOutput(NamedTuple):
-    """`logits` [B, 1, vocabulary] of the last token; `states` [B, L, layers, hidden], after each decoder layer."""
-
-    logits: Tensor
-    states: Tensor
-
-
 class MLLM(Protocol):
     """What the session needs of a multimodal language model."""
 
-    def new_cache(self) -> object:
+    def new_cache(self) -> Cache:
         """An empty KV cache."""
 
-    def extend(
-        self, ids: Tensor, positions: Tensor, cache: object, length: int, pixels: Tensor | None, grids: Tensor | None
-    ) -> MLLMOutput:
-        """Runs new tokens on top of a cache and adds them to it.
-
-        Args:
-            ids: [1, L] new tokens only.
-            positions: [3, L] multimodal RoPE positions.
-            length: how many tokens the cache holds already.
-            pixels, grids: patches and grids of the pictures among the new tokens, or None.
-        """
+    def extend(self, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
+        """Runs new tokens of one or more dialogues on top of their caches and adds them to these."""
 
 
 class QwenVL:
@@ -50,29 +37,16 @@ class QwenVL:
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         self.model = model
+        self._decoder: PackedDecoder | None = None
 
-    def new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.model.config.get_text_config())
+    def new_cache(self) -> Cache:
+        self._decoder = PackedDecoder(self.model)  # the weights may have moved since the last dialogue
+        return new_cache(self.model)
 
-    def extend(
-        self, ids: Tensor, positions: Tensor, cache: object, length: int, pixels: Tensor | None, grids: Tensor | None
-    ) -> MLLMOutput:
-        device = self.model.device
-        count = ids.shape[1]
-        order = torch.arange(length, length + count)
-        out = self.model(
-            input_ids=ids.to(device),
-            # Explicit positions throughout: forward() would infer wrong ones after an appended picture.
-            position_ids=torch.cat([order[None], positions]).unsqueeze(1).to(device),
-            attention_mask=torch.ones(1, length + count, dtype=torch.long, device=device),
-            past_key_values=cache,
-            pixel_values=None if pixels is None else pixels.to(device),
-            image_grid_thw=None if grids is None else grids.to(device),
-            output_hidden_states=True,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return MLLMOutput(out.logits, torch.stack(out.hidden_states[1:], dim=2))
+    def extend(self, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
+        if self._decoder is None:
+            raise RuntimeError("chunks need a cache of new_cache")
+        return self._decoder(chunks)
 
 
 def batch_states(

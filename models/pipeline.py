@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.errors import InputError
+from duogen.models.backend import Backend, TorchBackend
+from duogen.models.batching import Batcher
 from duogen.models.connector import Connector
+from duogen.models.decoding import Chunk
 from duogen.models.dit import PREDICTIONS, CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.processor import DuoGenProcessor
@@ -91,6 +94,8 @@ class DuoGenPipeline(DiffusionPipeline):
         )
         self.language = QwenVL(mllm)
         self.painter = CosmosDiT(transformer, prediction_type, segment_heads)
+        self.batcher = Batcher()
+        self.backend: Backend = TorchBackend(self)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DuoGenPipeline:
@@ -110,6 +115,21 @@ class DuoGenPipeline(DiffusionPipeline):
         if index["vae"][1] == PatchCodec.__name__:
             kwargs.setdefault("vae", PatchCodec.from_pretrained(root / "vae", dtype=dtype))
         return super().from_pretrained(root, dtype=dtype, **kwargs)
+
+    # Text
+
+    @torch.no_grad()
+    def read(self, chunks: Sequence[Chunk]) -> list[tuple[Tensor, Tensor]]:
+        """Runs new tokens of one or more dialogues through MLLM and connector.
+
+        Returns:
+            For each chunk the logits [vocabulary] after its last token, and what the DiT reads of it, [1, L, channels].
+        """
+        outs = self.language.extend(chunks)
+        vectors = self.backend.connect(torch.cat([out.states for out in outs])[None]).split(
+            [len(c.ids) for c in chunks], dim=1
+        )
+        return [(out.logits.float(), each) for out, each in zip(outs, vectors, strict=True)]
 
     # Latents
 
@@ -137,7 +157,7 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def decode_picture(self, latent: Tensor) -> Image.Image:
         """The picture of a normalised latent [1, C, h, w]."""
-        return to_image(self.vae, latent)
+        return to_image(self.backend.decode(latent))
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Shape of the noise for a picture of that size.

@@ -11,8 +11,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-VelocityOf = Callable[[Tensor, Tensor], Tensor]
-"""(latent [1, C, h, w], sigma []) -> velocities [branches, C, h, w]: the conditional one, then the negative one."""
+VelocityOf = Callable[[Tensor, int], Tensor]
+"""(latent [1, C, h, w], step) -> velocities [branches, C, h, w]: the conditional one, then the negative one."""
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with its number, from 1, and how many there are."""
 
@@ -46,6 +46,12 @@ def initial_noise(shape: tuple[int, ...], seed: int, device: torch.device, dtype
     return torch.randn(shape, generator=generator).to(device, dtype)
 
 
+def noise_levels(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, device: torch.device) -> Tensor:
+    """The noise level [steps] that each denoising step begins from; the scheduler stands at the first one then."""
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist(), device=device)
+    return scheduler.sigmas[:steps].to(device)
+
+
 def denoise(
     velocity_of: VelocityOf,
     scheduler: FlowMatchEulerDiscreteScheduler,
@@ -60,10 +66,10 @@ def denoise(
         velocity_of: gives one velocity where `guidance` is 1, else two.
         guidance: ``v = v_negative + guidance * (v_conditional - v_negative)``.
     """
-    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist(), device=noise.device)
+    noise_levels(scheduler, steps, noise.device)
     latent = noise
     for index, timestep in enumerate(scheduler.timesteps):
-        velocity = velocity_of(latent, scheduler.sigmas[index])
+        velocity = velocity_of(latent, index)
         if guidance != 1:
             conditional, negative = velocity.chunk(2)
             velocity = negative + guidance * (conditional - negative)

@@ -11,18 +11,22 @@ picture's clean latent is the next picture's condition frame; it is never decode
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from contextvars import copy_context
+from typing import Literal
 
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from duogen.models.decoding import Chunk
+from duogen.models.denoiser import Canvas
 from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue
 from duogen.models.layout import Turn, lay_out
+from duogen.models.painting import Order, Painted, paint_together
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
-from duogen.models.sampler import OnStep, PaintSettings, denoise, initial_noise
+from duogen.models.sampler import OnStep, PaintSettings
 
 Stop = Literal["picture", "end", "length", "repetition"]
 
@@ -35,13 +39,6 @@ class DecodeSettings(BaseModel):
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus: the smallest set of tokens with this probability")
     max_tokens: int = Field(256, ge=1, le=8192, description="longest piece of text between two pictures")
     seed: int = Field(0, ge=0, description="for temperatures above 0")
-
-
-class Painted(NamedTuple):
-    """A picture and the clean latent [1, C, h, w] behind it."""
-
-    image: Image.Image
-    latent: Tensor
 
 
 class Session:
@@ -66,10 +63,16 @@ class Session:
         self._context: list[KeyValue] | None = None
         self._frames: list[KeyValue] | None = None
         self._kept = 0
+        self._fresh: tuple[Tensor, list[KeyValue]] | None = None
         known = latents or {}
+
+        def encode(images: Sequence[Image.Image]) -> list[Tensor]:
+            return [pipeline.encode_picture(image) for image in images]
+
         images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
         self.latents = [
-            known[index] if index in known else pipeline.encode_picture(image) for index, image in enumerate(images)
+            known[index] if index in known else pipeline.batcher.run("encode", encode, image)
+            for index, image in enumerate(images)
         ]
         self.feed()
 
@@ -82,17 +85,16 @@ class Session:
         if self._fed == len(tape.ids):
             return
         slots = tape.slots[self._fed_pictures :]
-        out = self.pipeline.language.extend(
-            torch.tensor([tape.ids[self._fed :]]),
+        chunk = Chunk(
+            torch.tensor(tape.ids[self._fed :]),
             tape.positions(self._fed),
             self._cache,
-            self._fed,
             self._pixels if slots else None,
             torch.tensor([slot.grid for slot in slots]) if slots else None,
         )
         self._fed, self._fed_pictures = len(tape.ids), len(tape.slots)
-        self._logits = out.logits[0, -1].float()
-        self._vectors.append(self.pipeline.connector(out.states))
+        self._logits, vectors = self.pipeline.batcher.run("read", self.pipeline.read, chunk)
+        self._vectors.append(vectors)
 
     @torch.no_grad()
     def decode(self, settings: DecodeSettings) -> Iterator[str]:
@@ -158,34 +160,26 @@ class Session:
         Raises:
             InputError: a size that the model can't paint.
         """
-        pipeline, settings = self.pipeline, self.pipeline.resolve(settings)
-        assert settings.steps and settings.width and settings.height and settings.guidance
-        device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
-        noise = initial_noise(pipeline.latent_shape(settings.width, settings.height), settings.seed, device, dtype)
-        asked = len(self.tape.ids) - 1
-        context = self.condition(asked)
-        start = self.tape.unconditional(asked)
-        reach = [asked] if settings.guidance == 1 else [asked, start]
-        cross_mask = self._reading([start] * len(reach), reach, asked)
-        causal = pipeline.config.attention_mode == "causal"
-        past = self._keep_frames() if causal else None
-        index, near_zero = len(self.latents), torch.full((len(reach),), CONDITION_SIGMA, device=device)
-        earlier = [] if causal else [
-            Frame(latent.expand(len(reach), -1, -1, -1), number, near_zero, True)
-            for number, latent in enumerate(self.latents)
-        ]  # fmt: skip
+        settings = self.pipeline.resolve(settings)
+        assert settings.width and settings.height
+        shape = self.pipeline.latent_shape(settings.width, settings.height)
+        key = ("paint", shape, settings.steps, settings.guidance)
+        # Whoever paints, a step is told as from here.
+        context = copy_context()
 
-        def velocity_of(latent: Tensor, sigma: Tensor) -> Tensor:
-            new = Frame(latent.expand(len(reach), -1, -1, -1), index, sigma.expand(len(reach)), False)
-            return pipeline.painter([*earlier, new], context, cross_mask, past=past).velocity[-1]
+        def told(step: int, steps: int) -> None:
+            if on_step is not None:
+                context.run(on_step, step, steps)
 
-        latent = denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance, on_step)
-        return Painted(pipeline.decode_picture(latent), latent)
+        return self.pipeline.batcher.run(key, paint_together, Order(self, settings, told))
 
     def append(self, image: Image.Image, latent: Tensor) -> None:
         """Puts a painted picture behind its `<BOV>`, for the MLLM to see and for later pictures to build on."""
         self._pixels, grids = self.pipeline.processor.pixels([image])
         self.tape.add_picture(grids[0], generated=True)
+        if self._fresh is not None and torch.equal(self._fresh[0], latent):
+            self._frames, self._kept = self._fresh[1], len(self.latents) + 1
+        self._fresh = None
         self.latents.append(latent)
         self.feed()
 
@@ -203,6 +197,19 @@ class Session:
             self._used = len(self._vectors)
         assert self._context is not None
         return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
+
+    def canvas(self, guided: bool) -> Canvas:
+        """What the picture that is due is painted from; where it is guided, with the negative branch behind the other."""
+        asked = len(self.tape.ids) - 1
+        context, start = self.condition(asked), self.tape.unconditional(asked)
+        reach = [asked, start] if guided else [asked]
+        mask = self._reading([start] * len(reach), reach, asked)
+        causal = self.pipeline.config.attention_mode == "causal"
+        return Canvas(len(self.latents), context, mask, self._keep_frames() if causal else None)
+
+    def noted(self, latent: Tensor, frames: list[KeyValue]) -> None:
+        """Takes over keys and values that were made of a picture just painted; they hold if that one is appended."""
+        self._fresh = (latent, frames)
 
     def _reading(self, starts: list[int], ends: list[int], length: int) -> Tensor:
         """Cross-attention's mask [branches, heads or 1, 1, length]."""

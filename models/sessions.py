@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ def unpack_latent(packed: bytes, device: torch.device) -> Tensor:
 
 
 class SessionPool:
-    """Sessions of one pipeline, found again by run and content.
+    """Sessions of one pipeline, found again by run and content; runs may come from several threads.
 
     Args:
         limit: how many are kept; the one that was used longest ago goes first.
@@ -40,6 +41,7 @@ class SessionPool:
     def __init__(self, pipeline: DuoGenPipeline, limit: int = 4) -> None:
         self.pipeline, self.limit = pipeline, limit
         self._live: OrderedDict[str, tuple[str, Session]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def open(self, run: str, document: Document, latent_of: LatentOf) -> Session:
         """The run's session if it stands exactly where `document` does, else a new one, prefilled."""
@@ -56,14 +58,16 @@ class SessionPool:
 
     def keep(self, run: str, document: Document, session: Session) -> None:
         """Notes that a run's session now stands where `document` does."""
-        self._live[run] = (fingerprint(document), session)
-        self._live.move_to_end(run)
-        while len(self._live) > self.limit:
-            self._live.popitem(last=False)
+        with self._lock:
+            self._live[run] = (fingerprint(document), session)
+            self._live.move_to_end(run)
+            while len(self._live) > self.limit:
+                self._live.popitem(last=False)
 
     def close(self, run: str) -> None:
         """Forgets a run's session."""
-        self._live.pop(run, None)
+        with self._lock:
+            self._live.pop(run, None)
 
 
 def fingerprint(document: Document) -> str:

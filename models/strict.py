@@ -12,9 +12,10 @@ from torch import Tensor
 
 from duogen.models.dit import CONDITION_SIGMA, Frame
 from duogen.models.layout import Tape
+from duogen.models.mllm import batch_states
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
-from duogen.models.sampler import PaintSettings, denoise, initial_noise
+from duogen.models.sampler import PaintSettings, denoise, initial_noise, noise_levels
 
 
 @torch.no_grad()
@@ -31,15 +32,14 @@ def prefill(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, length:
     grids = torch.tensor([slot.grid for slot in slots]) if slots else None
     if pixels is not None and grids is not None:
         pixels = pixels[: int(grids.prod(-1).sum())]
-    out = pipeline.language.extend(
+    last, states, _ = batch_states(
+        pipeline.mllm,
         torch.tensor([tape.ids[:length]]),
-        tape.positions()[:, :length],
-        pipeline.language.new_cache(),
-        0,
+        tape.positions()[:, None, :length],
         pixels if slots else None,
         grids,
     )
-    return out.logits[0, -1].float(), out.states
+    return pipeline.mllm.lm_head(last[0, -1]).float(), states
 
 
 def write(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, max_tokens: int) -> tuple[list[int], int | None]:
@@ -85,9 +85,11 @@ def paint(
     seen = (frame[None, :] <= frame[:, None])[None, None] if causal else None
     near_zero = torch.full((1,), CONDITION_SIGMA, device=device)
 
-    def velocity_of(latent: Tensor, sigma: Tensor) -> Tensor:
+    sigmas = noise_levels(pipeline.scheduler, settings.steps, device)
+
+    def velocity_of(latent: Tensor, step: int) -> Tensor:
         frames = [Frame(known, number, near_zero, True) for number, known in enumerate(latents)]
-        frames.append(Frame(latent, len(latents), sigma.expand(1), False))
+        frames.append(Frame(latent, len(latents), sigmas[step].expand(1), False))
         branches = []
         for reach in [asked] if settings.guidance == 1 else [asked, tape.unconditional(asked)]:
             own = (tape.unconditional(asked), reach)

@@ -95,9 +95,14 @@ def to_latents(vae: Any, pixels: Tensor) -> Tensor:
     return ((latents - mean) / std)[:, :, 0]
 
 
-def to_image(vae: Any, latent: Tensor) -> Image.Image:
-    """The picture of a normalised latent [1, C, h, w]."""
+def from_latents(vae: Any, latents: Tensor) -> Tensor:
+    """Pixels in about -1..1 [B, 3, H, W] of normalised latents [B, C, h, w]."""
     mean, std = latent_scale(vae)
-    z = latent.unsqueeze(2).to(vae.device, vae.dtype) * std + mean
-    pixels = vae.decode(z).sample[0, :, 0].float().clamp(-1, 1)
-    return Image.fromarray(((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    z = latents.unsqueeze(2).to(vae.device, vae.dtype) * std + mean
+    return vae.decode(z).sample[:, :, 0].float()
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """The picture of pixels [1, 3, H, W]."""
+    bytes_ = (pixels[0].clamp(-1, 1) + 1) * 127.5
+    return Image.fromarray(bytes_.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())

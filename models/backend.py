@@ -1,0 +1,44 @@
+"""Who runs the parts around the MLLM: torch, or onnxruntime on files that were exported from the same weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+from duogen.models.step import Step, StepFunction
+from duogen.models.vae import from_latents
+
+if TYPE_CHECKING:
+    from duogen.models.pipeline import DuoGenPipeline
+
+BACKENDS = ("torch", "onnx")
+
+
+class Backend(Protocol):
+    """The networks that a picture passes through."""
+
+    def step(self) -> StepFunction:
+        """The DiT's denoising step, for ``causal`` checkpoints."""
+
+    def connect(self, states: Tensor) -> Tensor:
+        """What the DiT reads, [1, S, channels], of hidden states [1, S, layers, hidden]."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Pixels in about -1..1 [1, 3, H, W] of a normalised latent [1, C, h, w]."""
+
+
+class TorchBackend:
+    """The pipeline's own modules, with the weights that they have at the moment."""
+
+    def __init__(self, pipeline: DuoGenPipeline) -> None:
+        self.pipeline = pipeline
+
+    def step(self) -> StepFunction:
+        return Step(self.pipeline.painter)
+
+    def connect(self, states: Tensor) -> Tensor:
+        return self.pipeline.connector(states)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return from_latents(self.pipeline.vae, latent)

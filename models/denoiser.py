@@ -1,0 +1,150 @@
+"""The DiT at every denoising step of some pictures, with all that their noise doesn't decide computed once.
+
+A step of a small model is a few hundred small operations, and half of its time is spent between them; a step of a large one
+repeats work that is the same in all steps. What is prepared here, once a picture: the modulations of all blocks at all noise
+levels; rotary angles, with the norms of queries and keys folded in; the keys and values of the pictures before; the mask over the text. What is left is a `Step`, whoever runs it.
+
+For checkpoints of ``causal`` mode, whose earlier pictures don't see the new one. `CosmosDiT` gives the same velocities (a test
+compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from duogen.models.attention import as_bias
+from duogen.models.dit import CONDITION_SIGMA, SMALLEST_SIGMA, CosmosDiT, Frame, KeyValue
+from duogen.models.step import Step, StepFunction, StepInputs, turns
+
+
+class Canvas(NamedTuple):
+    """What one picture is painted from.
+
+    `time`: its place among the pictures. `context`: of `CosmosDiT.context`. `cross_mask`: what it reads of that, boolean
+    [branches, heads or 1, 1, S]. `past`: self-attention's keys and values of the pictures before, if there are any.
+    """
+
+    time: int
+    context: Sequence[KeyValue]
+    cross_mask: Tensor
+    past: Sequence[KeyValue] | None = None
+
+
+class Denoiser:
+    """Velocities of pictures of one size that are painted at the same time.
+
+    Args:
+        shape: of one picture's latent, (1, C, h, w).
+        canvases: of each picture, all with as many branches.
+        sigmas: [steps], the noise level of each step.
+        step: runs the network; torch, where it is None.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        dit: CosmosDiT,
+        shape: Sequence[int],
+        canvases: Sequence[Canvas],
+        sigmas: Tensor,
+        step: StepFunction | None = None,
+    ) -> None:
+        weight = dit.model.patch_embed.proj.weight
+        self.dit, self.canvases, self.branches = dit, canvases, len(canvases[0].cross_mask)
+        self.sigmas, self._step = sigmas.tolist(), step or Step(dit)
+        blank = weight.new_zeros(tuple(shape))
+        positions = [dit.positions(Frame(blank, canvas.time, sigmas[:1], False)) for canvas in canvases]
+        learned = [each for each in map(dit.learned, positions) if each is not None]
+        waves = [self._rows(torch.stack(each).unsqueeze(1)) for each in zip(*map(dit.rotary, positions), strict=True)]
+        counts = [0 if canvas.past is None else canvas.past[0][0].shape[2] for canvas in canvases]
+        before, tokens = max(counts), len(positions[0])
+        sees = None
+        if min(counts) < before:  # shorter pasts stand to the right, behind nothing
+            seen = torch.arange(before + tokens) >= before - torch.tensor(counts)[:, None]
+            sees = as_bias(self._rows(seen[:, None, None].to(weight.device)), weight.dtype)
+        text = max(canvas.cross_mask.shape[-1] for canvas in canvases)
+        masks = [F.pad(canvas.cross_mask, (0, text - canvas.cross_mask.shape[-1])) for canvas in canvases]
+        empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
+        nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
+        turn, turn_across = turns(dit, *waves)
+        past_keys, past_values = self._stacked([canvas.past or nothing for canvas in canvases], before, left=True)
+        text_keys, text_values = self._stacked([canvas.context for canvas in canvases], text, left=False)
+        self._inputs = StepInputs(
+            shown=weight.new_zeros(1, 1, 1),
+            turn=turn,
+            turn_across=turn_across,
+            past_keys=past_keys,
+            past_values=past_values,
+            text_keys=text_keys,
+            text_values=text_values,
+            reads=as_bias(torch.stack(masks, dim=1).flatten(0, 1), weight.dtype),
+            learned=self._rows(torch.stack(learned)) if learned else None,
+            sees=sees,
+        )
+        self._modulations = _modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
+
+    def _rows(self, each: Tensor) -> Tensor:
+        """What is said of each picture, for each branch of each: all pictures' first branches come first."""
+        return each if self.branches == 1 else each.repeat(self.branches, *[1] * (each.ndim - 1))
+
+    def _stacked(self, each: Sequence[Sequence[KeyValue]], length: int, left: bool) -> list[Tensor]:
+        """Keys and values [L, rows, heads, length, head_dim] of all pictures, with nothing on the left or on the right."""
+        both = []
+        for part in range(2):
+            blocks = []
+            for pictures in zip(*each, strict=True):
+                short = [length - picture[part].shape[2] for picture in pictures]
+                blocks.append(torch.cat([
+                    F.pad(picture[part], (0, 0, count, 0) if left else (0, 0, 0, count)) if count else picture[part]
+                    for picture, count in zip(pictures, short, strict=True)
+                ]))  # fmt: skip
+            both.append(torch.stack([self._rows(block) for block in blocks]))
+        return both
+
+    def __call__(self, latents: Tensor, step: int) -> Tensor:
+        """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]."""
+        latents = self._rows(latents)
+        out = self._step(self._patchify(latents), self._modulations[step], *self._inputs)
+        answer = self.dit.unpatchify(out.answer, latents)
+        if self.dit.prediction == "velocity":
+            return answer
+        return (latents - answer) / max(self.sigmas[step], SMALLEST_SIGMA)
+
+    def keep(self, latents: Tensor) -> list[list[KeyValue]]:
+        """For each picture: the keys and values of those before it and, behind them, its own as a condition frame."""
+        shown = self._inputs._replace(shown=torch.ones_like(self._inputs.shown))
+        out = self._step(self._patchify(self._rows(latents)), self._modulations[-1], *shown)
+        kept = []
+        for row, canvas in enumerate(self.canvases):
+            own = list(zip(out.keys[:, row : row + 1], out.values[:, row : row + 1], strict=True))
+            if canvas.past is not None:
+                own = [
+                    (torch.cat([old[0], new[0]], dim=2), torch.cat([old[1], new[1]], dim=2))
+                    for old, new in zip(canvas.past, own, strict=True)
+                ]
+            kept.append(own)
+        return kept
+
+    def _patchify(self, latent: Tensor) -> Tensor:
+        """Tokens [1, n, C * p * p] of a latent."""
+        p = self.dit.patch
+        return latent.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def _modulations(model: Any, sigmas: Tensor) -> Tensor:
+    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps, 3 L + 1, 3, 1, 1, width]."""
+    weight = model.patch_embed.proj.weight
+    temb, embedded = model.time_embed(weight, sigmas.to(weight.device))
+    norms = [norm for block in model.transformer_blocks for norm in (block.norm1, block.norm2, block.norm3)]
+    width = weight.shape[0]
+    tables = [norm.linear_2(norm.linear_1(F.silu(embedded))) + temb for norm in norms]
+    last = model.norm_out.linear_2(model.norm_out.linear_1(F.silu(embedded))) + temb[:, : 2 * width]
+    tables.append(F.pad(last, (0, width)))
+    all_of_them = torch.stack(tables, dim=1).unflatten(-1, (3, 1, 1, width))
+    all_of_them[:, :, 1] += 1
+    return all_of_them

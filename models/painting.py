@@ -1,0 +1,81 @@
+"""From what a dialogue asks for to a picture; for one dialogue, or for several at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.dit import CONDITION_SIGMA, Frame
+from duogen.models.sampler import OnStep, PaintSettings, VelocityOf, denoise, initial_noise, noise_levels
+
+if TYPE_CHECKING:
+    from duogen.models.session import Session
+
+
+class Order(NamedTuple):
+    """The picture that a session asks for. The settings leave nothing open but the seed to differ within a group."""
+
+    session: Session
+    settings: PaintSettings
+    on_step: OnStep
+
+
+class Painted(NamedTuple):
+    """A picture and the clean latent [1, C, h, w] behind it."""
+
+    image: Image.Image
+    latent: Tensor
+
+
+@torch.no_grad()
+def paint_together(orders: Sequence[Order]) -> list[Painted]:
+    """Paints pictures of one size, with one number of steps and one guidance scale, at the same time."""
+    sessions = [order.session for order in orders]
+    pipeline, settings = sessions[0].pipeline, orders[0].settings
+    steps, guidance = settings.steps, settings.guidance
+    assert steps and guidance and settings.width and settings.height
+    device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
+    shape = pipeline.latent_shape(settings.width, settings.height)
+    noise = torch.cat([initial_noise(shape, order.settings.seed, device, dtype) for order in orders])
+    canvases = [session.canvas(guidance != 1) for session in sessions]
+    sigmas = noise_levels(pipeline.scheduler, steps, device)
+
+    def on_step(step: int, steps: int) -> None:
+        for order in orders:
+            order.on_step(step, steps)
+
+    def paint(velocity_of: VelocityOf, noise: Tensor, on_step: OnStep) -> Tensor:
+        return denoise(velocity_of, pipeline.scheduler, noise, steps, guidance, on_step)
+
+    if pipeline.config.attention_mode == "causal":
+        denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, pipeline.backend.step())
+        latents = paint(denoiser, noise, on_step).split(1)
+        for session, latent, frames in zip(sessions, latents, denoiser.keep(torch.cat(latents)), strict=True):
+            session.noted(latent, frames)
+    else:
+        latents = [
+            paint(_seeing_all(order.session, canvas, sigmas), each, order.on_step)
+            for order, canvas, each in zip(orders, canvases, noise.split(1), strict=True)
+        ]
+    return [Painted(pipeline.decode_picture(latent), latent) for latent in latents]
+
+
+def _seeing_all(session: Session, canvas: Canvas, sigmas: Tensor) -> VelocityOf:
+    """Velocities where all frames see one another: each step runs them all."""
+    branches = len(canvas.cross_mask)
+    near_zero = torch.full((branches,), CONDITION_SIGMA, device=sigmas.device)
+    earlier = [
+        Frame(latent.expand(branches, -1, -1, -1), number, near_zero, True)
+        for number, latent in enumerate(session.latents)
+    ]
+
+    def velocity_of(latent: Tensor, step: int) -> Tensor:
+        new = Frame(latent.expand(branches, -1, -1, -1), canvas.time, sigmas[step].expand(branches), False)
+        return session.pipeline.painter([*earlier, new], canvas.context, canvas.cross_mask).velocity[-1]
+
+    return velocity_of

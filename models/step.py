@@ -1,0 +1,127 @@
+"""One denoising step of the DiT as a plain function of tensors: what torch runs, and what is exported to ONNX."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duogen.models.attention import attend
+from duogen.models.dit import CosmosDiT
+
+
+class StepInputs(NamedTuple):
+    """What stays the same in all steps of the same pictures. P pictures (and branches) of N tokens, L blocks.
+
+    `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
+    [L, 2, P or 1, 1, N, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
+    `past_keys`, `past_values` [L, P, heads, M, head_dim]: of the pictures before. `text_keys`, `text_values`
+    [L, P, heads, S, head_dim]. `reads` [P, heads or 1, N or 1, S]: cross-attention's bias. `learned` [P or 1, N, width]: learned
+    positions, if there are any. `sees` [P, 1, N or 1, M + N]: self-attention's bias, where not all see all.
+    """
+
+    shown: Tensor
+    turn: Tensor
+    turn_across: Tensor
+    past_keys: Tensor
+    past_values: Tensor
+    text_keys: Tensor
+    text_values: Tensor
+    reads: Tensor
+    learned: Tensor | None
+    sees: Tensor | None
+
+
+class StepOutput(NamedTuple):
+    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values` [L, P, heads, N, head_dim]: the tokens' own."""
+
+    answer: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class StepFunction(Protocol):
+    """A `Step`, in torch or elsewhere."""
+
+    def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | None) -> StepOutput:
+        """One step; `inputs` are `StepInputs`."""
+
+
+class Step(nn.Module):
+    """The network of a `CosmosDiT` on tokens, their modulations, and what the step is given besides.
+
+    Shares the weights, but for those of queries, keys and values, which are copied into one.
+    """
+
+    def __init__(self, dit: CosmosDiT) -> None:
+        super().__init__()
+        model = dit.model
+        weight = model.patch_embed.proj.weight
+        # The channels behind the latent's are the condition mask and the padding mask, which is zero.
+        inner, self.heads = model.config.out_channels * dit.patch**2, model.config.num_attention_heads
+        self.embed, self.bias = weight[:, :inner].detach(), model.patch_embed.proj.bias
+        self.shown = weight[:, inner : inner + dit.patch**2].detach().sum(1)
+        self.blocks, self.out = model.transformer_blocks, model.proj_out
+        attentions = [block.attn1 for block in model.transformer_blocks]
+        self.qkv = [torch.cat([a.to_q.weight, a.to_k.weight, a.to_v.weight]).detach() for a in attentions]
+
+    def forward(
+        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, past_keys: Tensor,
+        past_values: Tensor, text_keys: Tensor, text_values: Tensor, reads: Tensor, learned: Tensor | None = None,
+        sees: Tensor | None = None,
+    ) -> StepOutput:  # fmt: skip
+        """The step on tokens [P, N, patch values].
+
+        Args:
+            modulations: [3 L + 1, 3, P or 1, N or 1, width]: shift, scale (plus one) and gate of each norm.
+        """
+        hidden = F.linear(tokens, self.embed, self.bias) + shown * self.shown
+        width = hidden.shape[-1:]
+        keys, values = [], []
+        for number, block in enumerate(self.blocks):
+            if learned is not None:
+                hidden = hidden + learned
+            shift, scale, gate = modulations[3 * number]
+            normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
+            query, key, value = (
+                F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            )
+            pair = F.rms_norm(torch.stack([query, key]), query.shape[-1:], eps=1e-6)
+            swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
+            query, key = torch.addcmul(pair * turn[number], swapped, turn_across[number])
+            keys.append(key)
+            values.append(value)
+            key = torch.cat([past_keys[number], key], dim=2)
+            value = torch.cat([past_values[number], value], dim=2)
+            out = attend(query, key, value, sees).transpose(1, 2).flatten(2)
+            hidden = torch.addcmul(hidden, gate, block.attn1.to_out[0](out))
+
+            shift, scale, gate = modulations[3 * number + 1]
+            normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
+            cross = block.attn2
+            query = cross.to_q(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            query = F.rms_norm(query, query.shape[-1:], cross.norm_q.weight, cross.norm_q.eps)
+            out = attend(query, text_keys[number], text_values[number], reads).transpose(1, 2).flatten(2)
+            hidden = torch.addcmul(hidden, gate, cross.to_out[0](out))
+
+            shift, scale, gate = modulations[3 * number + 2]
+            normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
+            hidden = torch.addcmul(hidden, gate, block.ff(normed))
+        shift, scale, _ = modulations[-1]
+        normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
+        return StepOutput(self.out(normed), torch.stack(keys), torch.stack(values))
+
+
+def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+    """`turn` and `turn_across` for cosines and sines [P or 1, 1, N, head_dim].
+
+    ``x * w * cos + rotated(x * w) * sin``, as ``x * turn + swapped(x) * turn_across``, w being the norm's weights.
+    """
+    blocks: Any = dit.model.transformer_blocks
+    norms = torch.stack([torch.stack([b.attn1.norm_q.weight, b.attn1.norm_k.weight]) for b in blocks])
+    norms = norms[:, :, None, None, None]
+    half = norms.shape[-1] // 2
+    signed = torch.cat([-norms[..., half:], norms[..., :half]], dim=-1)
+    return (norms * cosines).to(norms.dtype), (signed * sines).to(norms.dtype)

@@ -1,0 +1,133 @@
+"""onnxruntime gives the numbers of torch, for every size that the exported files weren't made from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from duogen.agent.agent import Agent
+from duogen.cli import run
+from duogen.errors import DuoGenError
+from duogen.loading import onnx_folder
+from duogen.models import onnx
+from duogen.models.backend import TorchBackend
+from duogen.models.onnx import MANIFEST, OnnxBackend, OnnxMissingError, export
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.sampler import PaintSettings
+
+
+@pytest.fixture(scope="module")
+def exported(default_agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx")
+    paths = export(default_agent.pipeline, folder)
+    assert [path.name for path in paths] == ["denoising_step.onnx", "connector.onnx", "vae_decoder.onnx"]
+    return folder
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("tokens", [36, 20])
+@pytest.mark.parametrize("past", [0, 72])
+@pytest.mark.parametrize("masked", [True, False])
+@torch.no_grad()
+def test_a_step_is_that_of_torch(
+    default_agent: Agent, exported: Path, rows: int, tokens: int, past: int, masked: bool
+) -> None:
+    pipeline = default_agent.pipeline
+    config = pipeline.transformer.config
+    blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
+    torch.manual_seed(rows)
+    kept, text = (torch.randn(2, blocks, rows, heads, count, size) for count in (past, 31))
+    reads = torch.zeros(rows, heads, 1, 31)
+    reads[..., 20:] = float("-inf")
+    sees = torch.zeros(rows, 1, 1, past + tokens)
+    sees[..., :5] = float("-inf")
+    given = (
+        torch.randn(rows, tokens, 256), torch.randn(3 * blocks + 1, 3, 1, 1, heads * size), torch.ones(1, 1, 1),
+        *torch.randn(2, blocks, 2, rows, 1, tokens, size), *kept, *text, reads, torch.randn(rows, tokens, heads * size),
+        sees if masked else None,
+    )  # fmt: skip
+    ours = OnnxBackend(pipeline, exported).step()(*given)
+    theirs = TorchBackend(pipeline).step()(*given)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3) and other.abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_connector_and_decoder_are_those_of_torch(default_agent: Agent, exported: Path) -> None:
+    pipeline = default_agent.pipeline
+    ours, theirs = OnnxBackend(pipeline, exported), TorchBackend(pipeline)
+    for count in (1, 50):
+        states = torch.randn(1, count, 4, 192)
+        assert torch.allclose(ours.connect(states), theirs.connect(states), atol=1e-4)
+    for sides in ((12, 12), (10, 14)):
+        latent = torch.randn(1, 64, *sides)
+        assert ours.decode(latent).shape == (1, 3, 16 * sides[0], 16 * sides[1])
+        assert torch.allclose(ours.decode(latent), theirs.decode(latent), atol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_plans_have_the_same_pictures(default_agent: Agent, exported: Path, guidance: float) -> None:
+    pipeline, settings = default_agent.pipeline, PaintSettings(steps=3, guidance=guidance)
+    plain = default_agent.plan("How do I build a small red house?", settings=settings)
+    kept, pipeline.backend = pipeline.backend, OnnxBackend(pipeline, exported)
+    try:
+        plan = default_agent.plan("How do I build a small red house?", settings=settings)
+    finally:
+        pipeline.backend = kept
+    assert plan.text == plain.text and len(plan.pictures) > 2
+    for one, other in zip(plan.pictures, plain.pictures, strict=True):
+        assert abs(np.asarray(one.image(), int) - np.asarray(other.image(), int)).max() <= 2
+
+
+def test_files_of_other_weights_are_refused(default_agent: Agent, exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(DuoGenError, match="no exported model there"):
+        OnnxBackend(default_agent.pipeline, tmp_path)
+    (tmp_path / MANIFEST).write_text(json.dumps({"weights": "others"}))
+    with pytest.raises(DuoGenError, match="exported from other weights"):
+        OnnxBackend(default_agent.pipeline, tmp_path)
+    assert onnx.is_exported(exported) and not onnx.is_exported(tmp_path / "none")
+
+
+def test_the_command_line_finds_the_files_by_their_weights(
+    default_agent: Agent,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = onnx_folder(default_agent.pipeline)
+    assert folder.is_relative_to(tmp_path)
+    shutil.copytree(exported, folder)
+    monkeypatch.setattr("duogen.models.onnx.export", lambda *_: pytest.fail("exported once more"))
+    cups = [tmp_path / f"{backend}.png" for backend in ("onnx", "torch")]
+    for cup in cups:
+        assert (
+            run(["draw", "a red cup in the centre", "-o", str(cup), "--steps", "2", "--backend", cup.stem, "-q"]) == 0
+        )
+    one, other = (np.asarray(Image.open(cup), int) for cup in cups)
+    assert abs(one - other).max() <= 2
+    capsys.readouterr()
+    assert run(["draw", "a cup", "-o", str(tmp_path / "none.png"), "--backend", "tensorrt"]) == 2
+    assert "the backend must be torch or onnx" in capsys.readouterr().err
+
+
+def test_what_cannot_be_exported_is_said(
+    tiny: DuoGenPipeline, default_agent: Agent, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.register_to_config(attention_mode="full")
+    with pytest.raises(DuoGenError, match="only checkpoints of causal attention"):
+        export(tiny, tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(OnnxMissingError, match=r"pip install 'duogen\[onnx\]'"):
+        export(default_agent.pipeline, tmp_path)
+    with pytest.raises(OnnxMissingError, match="onnxruntime"):
+        OnnxBackend(default_agent.pipeline, exported)
+    assert "onnxruntime" in sys.modules and not list(tmp_path.iterdir())
