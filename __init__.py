@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from duogen.agent.agent import Agent, Plan
+    from duogen.agent.agent import Agent, Plan, PlanRequest
     from duogen.document import Document, Picture
     from duogen.errors import DuoGenError, InputError
     from duogen.loading import load
@@ -31,6 +31,7 @@ __all__ = [
     "PatchCodec",
     "Picture",
     "Plan",
+    "PlanRequest",
     "load",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "PatchCodec": "duogen.models.vae",
     "Picture": "duogen.document",
     "Plan": "duogen.agent.agent",
+    "PlanRequest": "duogen.agent.agent",
     "load": "duogen.loading",
 }
 

@@ -6,22 +6,33 @@ import logging
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from duogen.agent.agent import Agent
 from duogen.errors import InputError
 
+if TYPE_CHECKING:
+    from duogen.models.pipeline import DuoGenPipeline
+
 DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 
 
-def load(model: str | os.PathLike[str] | None = None, device: str | None = None) -> Agent:
+def load(
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    backend: Literal["torch", "onnx"] = "torch",
+) -> Agent:
     """An agent on a model.
 
     Args:
         model: a DuoGen model folder; the small default model that ships with the package where it is None.
         device: a torch device; CUDA where there is one, else the CPU, where it is None.
+        backend: what the DiT, the connector and the VAE's decoder run on. ``onnx`` takes files that were exported from the
+            same weights (`onnx_folder`), and exports them where there are none.
 
     Raises:
-        InputError: no model there, or no such device.
+        InputError: no model there, no such device or backend.
+        DuoGenError: ONNX can't be used for this model, or its packages aren't installed.
     """
     import torch
 
@@ -30,7 +41,25 @@ def load(model: str | os.PathLike[str] | None = None, device: str | None = None)
 
     chosen = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline = DuoGenPipeline.from_pretrained(DEFAULT_MODEL if model is None else model)
-    return Agent(pipeline.to(chosen))
+    pipeline = pipeline.to(chosen)
+    if backend == "onnx":
+        from duogen.models.onnx import OnnxBackend, export, is_exported
+
+        folder = onnx_folder(pipeline)
+        if not is_exported(folder):
+            export(pipeline, folder)
+        pipeline.backend = OnnxBackend(pipeline, folder)
+    elif backend != "torch":
+        raise InputError(f"the backend must be torch or onnx, not {backend!r}")
+    return Agent(pipeline)
+
+
+def onnx_folder(pipeline: DuoGenPipeline) -> Path:
+    """Where a pipeline's exported files are looked for: in the user's cache, by the weights that they are of."""
+    from duogen.models.onnx import fingerprint
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "duogen" / "onnx" / fingerprint(pipeline)
 
 
 def usable(device: str) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
-from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
+
+# What needs pydantic, or torch, is imported where it is used: `duogen --help` mustn't wait for either.
 
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture to start from; repeatable.")]
 Seed = Annotated[int, typer.Option(envvar="DUOGEN_SEED", min=0, help="The same seed gives the same result.")]
@@ -27,6 +27,10 @@ Model = Annotated[
     typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder; without it, the default model."),
 ]
 Device = Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")]
+Backend = Annotated[
+    str,
+    typer.Option(envvar="DUOGEN_BACKEND", help="torch; or onnx: exported when it is first used, needs the extra onnx."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print where the result is, and nothing else.")]
 
@@ -55,6 +59,7 @@ def plan(
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus sampling, for temperatures above 0.")] = 1.0,
     model: Model = None,
     device: Device = None,
+    backend: Backend = "torch",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,6 +67,8 @@ def plan(
 
     Leaves a folder with plan.json, plan.md, plan.html and the pictures.
     """
+    from duogen.document import Picture
+
     request = _read_request(request)
     if continue_ is None and request is None:
         raise InputError("say what to plan, for example: duogen plan 'How do I build a small house with a red roof?'")
@@ -73,6 +80,7 @@ def plan(
     folder = continue_ or output or _free_folder(request or "plan")
 
     from duogen.agent.agent import Agent
+    from duogen.agent.teller import Teller
     from duogen.models.sampler import PaintSettings
     from duogen.models.session import DecodeSettings
 
@@ -80,8 +88,8 @@ def plan(
         Agent.unfinished(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
-    agent = _load(model, device)
-    told = _Teller(folder, silent=as_json or quiet)
+    agent = _load(model, device, backend)
+    told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
         "on_event": told,
         "settings": PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed),
@@ -113,10 +121,11 @@ def draw(
     height: Height = None,
     model: Model = None,
     device: Device = None,
+    backend: Backend = "torch",
     quiet: Quiet = False,
 ) -> None:
     """Draw one picture from text, without a plan around it."""
-    _paint(instruction, [], output, seed, steps, guidance, width, height, model, device, quiet)
+    _paint(instruction, [], output, seed, steps, guidance, width, height, model, device, backend, quiet)
 
 
 def edit(
@@ -130,10 +139,11 @@ def edit(
     height: Height = None,
     model: Model = None,
     device: Device = None,
+    backend: Backend = "torch",
     quiet: Quiet = False,
 ) -> None:
     """Edit a given picture, without a plan around it."""
-    _paint(instruction, image, output, seed, steps, guidance, width, height, model, device, quiet)
+    _paint(instruction, image, output, seed, steps, guidance, width, height, model, device, backend, quiet)
 
 
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
@@ -150,6 +160,22 @@ def doctor(model: Model = None, as_json: AsJson = False) -> None:
             print(f"  {name:<22} {value}")
 
 
+def export_onnx(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A folder; without it, the one that --backend onnx looks into."),
+    ] = None,
+    model: Model = None,
+) -> None:
+    """Write the denoising step, the connector and the VAE's decoder as ONNX files."""
+    from duogen.loading import load, onnx_folder
+    from duogen.models.onnx import export
+
+    pipeline = load(model, "cpu").pipeline
+    for path in export(pipeline, output or onnx_folder(pipeline)):
+        print(path)
+
+
 def _paint(
     instruction: str,
     images: list[Path],
@@ -161,30 +187,35 @@ def _paint(
     height: int | None,
     model: Path | None,
     device: str | None,
+    backend: str,
     quiet: bool,
 ) -> None:
+    from duogen.document import Picture, write_atomically
+
     instruction = _read_request(instruction) or ""
     if not instruction.strip():
         raise InputError("the instruction is empty: say what the picture should show")
     pictures = [Picture.from_file(path) for path in images]
     if output.exists():
         raise InputError(f"{output}: exists already; choose another file with -o")
-    agent = _load(model, device)
+    agent = _load(model, device, backend)
 
+    from duogen.agent.events import DenoisingStep
+    from duogen.agent.teller import Teller
     from duogen.models.sampler import PaintSettings
 
     settings = PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed)
-    told = _Teller(output.parent, silent=quiet)
+    told = Teller(output.parent, silent=quiet)
     drawn = agent.edit(instruction, pictures, settings, on_step=lambda step, of: told(DenoisingStep(1, step, of)))
     write_atomically(output, drawn.picture.data)
     told.show(drawn.picture)
     print(output)
 
 
-def _load(model: Path | None, device: str | None) -> Any:
+def _load(model: Path | None, device: str | None, backend: str) -> Any:
     from duogen.loading import load
 
-    return load(model, device)
+    return load(model, device, backend)  # type: ignore[arg-type]
 
 
 def _read_request(request: str | None) -> str | None:
@@ -204,62 +235,3 @@ def _free_folder(request: str) -> Path:
         number += 1
         folder = base.with_name(f"{slug}-{number}")
     return folder
-
-
-class _Teller:
-    """Shows a run: text and pictures on stdout, progress on stderr, moving only where that is a terminal."""
-
-    def __init__(self, folder: Path, silent: bool) -> None:
-        from duogen.tools.terminal import protocol_of
-
-        self.folder, self.silent = folder, silent
-        self.protocol = "none" if silent else protocol_of(sys.stdout)
-        self.moving = not silent and sys.stderr.isatty()
-        self._line_open = False
-
-    def __call__(self, event: Event) -> None:
-        if self.silent:
-            return
-        if isinstance(event, TextDelta):
-            text = "".join(char for char in event.text if char == "\n" or char.isprintable())
-            print(text, end="", flush=True)
-            self._line_open = not text.endswith("\n") if text else self._line_open
-        elif isinstance(event, PictureStarted):
-            self._end_line()
-            self._progress(f"picture {event.index} ...")
-        elif isinstance(event, DenoisingStep):
-            bar = "#" * round(20 * event.step / event.steps)
-            self._progress(f"picture {event.index} [{bar:<20}] {event.step}/{event.steps}")
-        elif isinstance(event, PictureChecked):
-            self._progress("")
-            verdict = "shows the step" if event.accepted else "doesn't show the step"
-            print(f"picture {event.index}: {verdict} ({event.chance:.2f})", file=sys.stderr, flush=True)
-        elif isinstance(event, PictureDone):
-            self._progress("")
-            path = self.folder / event.part.image
-            self.show(Picture.from_file(path))
-            print(f"[picture {event.index}: {path}]", flush=True)
-        elif isinstance(event, Finished):
-            self._end_line()
-            notes = {"length": "the text ran into its length limit", "repetition": "the text began to repeat itself"}
-            notes["max_pictures"] = "stopped at --max-pictures"
-            if event.reason in notes:
-                print(f"duogen: {notes[event.reason]}", file=sys.stderr)
-
-    def show(self, picture: Picture) -> None:
-        """The picture itself, where the terminal can."""
-        from duogen.tools.terminal import show
-
-        if self.moving:
-            self._progress("")
-        show(picture, sys.stdout, self.protocol)
-
-    def _end_line(self) -> None:
-        if self._line_open:
-            print(flush=True)
-            self._line_open = False
-
-    def _progress(self, text: str) -> None:
-        if self.moving:
-            sys.stderr.write(f"\r\x1b[2K{text}")
-            sys.stderr.flush()

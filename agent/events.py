@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from duogen.document import ImagePart, Picture
@@ -66,3 +67,4 @@ class Finished:
 
 
 Event = TextDelta | PictureStarted | DenoisingStep | PictureChecked | PictureDone | Finished
+OnEvent = Callable[[Event], None]

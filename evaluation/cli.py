@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from duogen.document import write_atomically
 from duogen.errors import InputError
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
@@ -60,6 +59,7 @@ def world(
     The table shows every score for each family and overall, what pictures that can't be right would score, and how well
     the parser reads true pictures.
     """
+    from duogen.document import write_atomically
     from duogen.evaluation.run import Requests, answers_to
     from duogen.evaluation.world import build_report
     from duogen.loading import load

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
+from duogen.agent.graph import build_graph
+from duogen.agent.store import MemoryStore
 from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
+from duogen.models.sessions import SessionPool
 from duogen.planners.base import Draft
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import ImageTool
@@ -50,6 +55,21 @@ def test_text_and_pictures_alternate(scripted: Agent) -> None:
         TextDelta, PictureStarted, DenoisingStep, DenoisingStep, PictureDone, TextDelta, Finished,
     ]  # fmt: skip
     assert [event.index for event in events if isinstance(event, PictureDone)] == [1, 2]
+
+
+def test_a_host_that_streams_the_graph_sees_what_a_listener_is_told(tiny: object) -> None:
+    told: list[Event] = []
+    pool = SessionPool(tiny)  # type: ignore[arg-type]
+    document = Document()
+    document.add_request("Build.")
+    document.add_message("assistant")
+    state: Any = {
+        "run": "r", "document": document.model_dump(), "settings": QUICK.model_dump(), "max_pictures": 4, "painted": 0,
+        "repaints": 0, "next": "draft", "reason": "",
+    }  # fmt: skip
+    graph = build_graph(Scripted(), ImageTool(pool), LookTool(tiny), MemoryStore(), InMemorySaver(), told.append)  # type: ignore[arg-type]
+    streamed = list(graph.stream(state, {"configurable": {"thread_id": "r"}}, stream_mode="custom"))
+    assert len(streamed) > 8 and streamed == told and isinstance(told[-1], Finished)
 
 
 def test_the_same_seed_gives_the_same_plan(scripted: Agent) -> None:
@@ -106,9 +126,9 @@ def test_the_native_planner_and_the_tool_share_one_session(tiny: object) -> None
     language = agent.pipeline.language
     extend = language.extend
 
-    def counted(ids, positions, cache, length, pixels, grids):  # type: ignore[no-untyped-def]
-        prefills.append(length == 0)
-        return extend(ids, positions, cache, length, pixels, grids)
+    def counted(chunks):  # type: ignore[no-untyped-def]
+        prefills.extend(chunk.cache.get_seq_length() == 0 for chunk in chunks)
+        return extend(chunks)
 
     language.extend = counted  # type: ignore[method-assign]
     planner = NativePlanner(agent.sessions, lambda _: None)
