@@ -67,11 +67,20 @@ def root(
 
 def _add_commands() -> None:
     from duogen.agent import cli as agent_cli
+    from duogen.benchmarks import cli as benchmarks_cli
     from duogen.evaluation import cli as evaluation_cli
     from duogen.training import cli as training_cli
 
-    for command in (agent_cli.plan, agent_cli.draw, agent_cli.edit, training_cli.train, agent_cli.doctor):
+    for command in (
+        agent_cli.plan,
+        agent_cli.draw,
+        agent_cli.edit,
+        training_cli.train,
+        agent_cli.export_onnx,
+        agent_cli.doctor,
+    ):
         app.command()(command)
+    app.command()(benchmarks_cli.bench)
     app.add_typer(evaluation_cli.app, name="eval")
 
 

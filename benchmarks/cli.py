@@ -1,0 +1,76 @@
+"""`duogen bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from duogen.errors import InputError
+
+
+def bench(
+    work: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="'one picture', 'plan of 2' (4, 8, 16), 'edit of 1' (4, 8), 'batch', 'start-up'; repeatable. All without it."
+        ),
+    ] = None,
+    rival: Annotated[
+        list[str] | None, typer.Option(help="stock, strict, fast, or fast without a part; repeatable. All without it.")
+    ] = None,
+    at_once: Annotated[
+        list[int] | None, typer.Option(min=1, max=256, help="Plans at a time, for 'batch'; repeatable.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, after one that warms up.")] = 3,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale; 1 switches it off.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
+    device: Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")] = None,
+    backend: Annotated[str, typer.Option(envvar="DUOGEN_BACKEND", help="torch or onnx, for all but stock.")] = "torch",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures there, as JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Time this model's fast path against a plain composition of the stock libraries, side by side.
+
+    Everything runs in turns in one process; the ratios mean more than the seconds. Nothing else should run on the machine.
+    """
+    from duogen.benchmarks.batch import throughput
+    from duogen.benchmarks.machine import describe, matrix_peak, start_up
+    from duogen.benchmarks.report import save, tables
+    from duogen.benchmarks.rivals import RIVALS
+    from duogen.benchmarks.run import WORKS, compare
+    from duogen.loading import load
+    from duogen.models.sampler import PaintSettings
+
+    works, rivals = work or [*WORKS, "batch", "start-up"], rival or list(RIVALS)
+    for name, known in (
+        *((name, [*WORKS, "batch", "start-up"]) for name in works),
+        *((name, RIVALS) for name in rivals),
+    ):
+        if name not in known:
+            raise InputError(f"{name!r} is none of {', '.join(known)}")
+    agent = load(model, device, backend)  # type: ignore[arg-type]
+    settings = agent.pipeline.resolve(PaintSettings(steps=steps, guidance=guidance))
+    peak = matrix_peak()
+    report: dict[str, Any] = {
+        "machine": describe(), "peak_flops": peak, "repeats": repeats, "steps": settings.steps,
+        "guidance": settings.guidance, "works": {},
+    }  # fmt: skip
+
+    def note(said: str) -> None:
+        print(said, file=sys.stderr)
+
+    for name in works:
+        if name == "batch":
+            report["batch"] = throughput(agent, at_once or [1, 2, 4, 8, 16, 32], settings, repeats, peak, note)
+        elif name == "start-up":
+            report["start_up"] = start_up()
+        else:
+            report["works"][name] = compare(agent, WORKS[name](), rivals, settings, repeats, peak, note)
+        if output is not None:
+            save(report, output)
+    print(json.dumps(report, indent=2) if as_json else tables(report))

@@ -1,0 +1,54 @@
+"""Whoever is timed does the same work: the same text goes through the models, and the pictures agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from duogen.agent.agent import Agent
+from duogen.benchmarks.clock import Clock
+from duogen.benchmarks.rivals import RIVALS
+from duogen.benchmarks.work import Work, edit_of, plan_of
+from duogen.models.sampler import PaintSettings
+from duogen.training.data import FAMILIES
+from duogen.training.world.scene import Scene
+
+WORKS = (plan_of(3), edit_of(2))
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+def test_pictures_agree(default_agent: Agent, rival: str, guidance: float, work: Work) -> None:
+    settings = PaintSettings(steps=2, guidance=guidance)
+    ours, theirs = (RIVALS[name](default_agent, work, settings) for name in ("fast", rival))
+    assert len(ours) == len(theirs) == len(work.steps)
+    for one, other in zip(ours, theirs, strict=True):
+        difference = abs(np.asarray(one, int) - np.asarray(other, int))
+        # Through the VAE once more, a picture is rounded to bytes, and guidance magnifies that.
+        assert difference.mean() < 0.5
+
+
+def test_no_token_is_prefilled_twice(default_agent: Agent) -> None:
+    settings, counted = PaintSettings(steps=2), {}
+    for rival in ("stock", "fast"):
+        counted[rival] = Clock(flops=True)
+        with counted[rival].watching(default_agent.pipeline):
+            RIVALS[rival](default_agent, plan_of(3), settings)
+    fast, stock = counted["fast"], counted["stock"]
+    session = default_agent.pipeline.processor
+    words = sum(len(session.encode(step)) for step in plan_of(3).steps)
+    pictures = 3 * (36 + 2)
+    assert words + pictures < fast.tokens["text"] < words + pictures + 60 < stock.tokens["text"] / 2
+    assert fast.tokens["denoising"] == 3 * 2 * 36 and fast.tokens["condition"] == 3 * 36
+    assert stock.tokens["denoising"] == (1 + 2 + 3) * 2 * 36
+    assert 0 < fast.flops["denoising"] < stock.flops["denoising"] and fast.seconds["denoising"] > 0
+
+
+def test_scripts_are_plans_of_the_world() -> None:
+    scene: Scene | None = Scene("shelf")
+    for step in plan_of(16).steps:
+        (act,) = FAMILIES["arrange"].read(step)
+        assert scene is not None
+        scene = FAMILIES["arrange"].apply(scene, act)
+    assert scene is not None and len(scene.things) == 9
