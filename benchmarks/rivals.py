@@ -106,7 +106,9 @@ def _no_denoiser() -> Iterator[None]:
 class _PlainDenoiser:
     """`CosmosDiT` in the place of a `Denoiser`, for a single picture."""
 
-    def __init__(self, dit: CosmosDiT, shape: Sequence[int], canvases: Sequence[Canvas], sigmas: Tensor) -> None:
+    def __init__(
+        self, dit: CosmosDiT, shape: Sequence[int], canvases: Sequence[Canvas], sigmas: Tensor, step: object
+    ) -> None:
         self.dit, (self.canvas,), self.sigmas = dit, canvases, sigmas
 
     def __call__(self, latent: Tensor, step: int) -> Tensor:
