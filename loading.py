@@ -37,8 +37,11 @@ def load(
     import torch
 
     _hush()
+    from duogen.models.backend import BACKENDS
     from duogen.models.pipeline import DuoGenPipeline
 
+    if backend not in BACKENDS:
+        raise InputError(f"the backend must be {' or '.join(BACKENDS)}, not {backend!r}")
     chosen = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline = DuoGenPipeline.from_pretrained(DEFAULT_MODEL if model is None else model)
     pipeline = pipeline.to(chosen)
@@ -49,8 +52,6 @@ def load(
         if not is_exported(folder):
             export(pipeline, folder)
         pipeline.backend = OnnxBackend(pipeline, folder)
-    elif backend != "torch":
-        raise InputError(f"the backend must be torch or onnx, not {backend!r}")
     return Agent(pipeline)
 
 

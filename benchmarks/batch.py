@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from duogen.agent.agent import Agent, Plan, PlanRequest
-from duogen.benchmarks.clock import Clock, now
+from duogen.benchmarks.clock import Clock
+from duogen.benchmarks.turns import in_turns
 from duogen.models.sampler import PaintSettings
 from duogen.training.data import draw_task
 
@@ -44,32 +44,21 @@ def throughput(
         f"{size} at once": (lambda size=size: agent.plan_many(asked, at_once=size)) for size in sizes
     }
     agent.plan_many(asked[: max(sizes)])
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    clocks: dict[str, Clock] = {}
-    pictures: dict[str, int] = {}
-    for turn in range(repeats):
-        for way, run in ways.items():
-            clocks[way] = Clock()
-            with clocks[way].watching(agent.pipeline):
-                began = now()
-                plans = run()
-                seconds[way].append(now() - began)
-            pictures[way] = sum(len(plan.pictures) for plan in plans)
-        note(f"batch of {REQUESTS}: {turn + 1}/{repeats}")
+    runs = in_turns(agent.pipeline, ways, f"batch of {REQUESTS}", repeats, note)
     flops = _flops(agent, asked[: max(sizes)])
-    first = statistics.median(seconds["one by one"])
+
+    def share(clock: Clock) -> float:
+        return flops * clock.tokens["denoising"] / clock.seconds["denoising"] / peak
+
     return {
         way: {
-            "seconds": statistics.median(took),
-            "spread": [min(took), max(took)],
-            "pictures": pictures[way],
-            "ratio": first / statistics.median(took),
-            "share_of_peak_denoising": flops
-            * clocks[way].tokens["denoising"]
-            / clocks[way].seconds["denoising"]
-            / peak,
+            "seconds": done.middle,
+            "spread": [min(done.seconds), max(done.seconds)],
+            "pictures": sum(len(plan.pictures) for plan in done.result),
+            "ratio": runs["one by one"].middle / done.middle,
+            "share_of_peak_denoising": share(done.clocks[-1]),
         }
-        for way, took in seconds.items()
+        for way, done in runs.items()
     }
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from duogen.agent.cli import Device, Model
 from duogen.errors import InputError
 
 
@@ -28,8 +29,8 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, after one that warms up.")] = 3,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale; 1 switches it off.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
-    device: Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")] = None,
+    model: Model = None,
+    device: Device = None,
     backend: Annotated[str, typer.Option(envvar="DUOGEN_BACKEND", help="torch or onnx, for all but stock.")] = "torch",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures there, as JSON.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,

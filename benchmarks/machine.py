@@ -67,21 +67,21 @@ def peak_memory() -> int | None:
 def start_up(repeats: int = 5) -> dict[str, float]:
     """Seconds, as medians: of ``duogen --help``, of a Python that does nothing, and of loading the default model."""
     load = "import time, duogen; began = time.perf_counter(); duogen.load(); print(time.perf_counter() - began)"
+    whole, printed = _timed(["-c", load], repeats)
     return {
-        "help": _median([sys.executable, "-m", "duogen.cli", "--help"], repeats),
-        "python": _median([sys.executable, "-c", "pass"], repeats),
-        "import and load": _median([sys.executable, "-c", load], repeats),
-        "load": statistics.median(
-            float(subprocess.run([sys.executable, "-c", load], capture_output=True, check=True).stdout)
-            for _ in range(repeats)
-        ),
+        "help": statistics.median(_timed(["-m", "duogen.cli", "--help"], repeats)[0]),
+        "python": statistics.median(_timed(["-c", "pass"], repeats)[0]),
+        "import and load": statistics.median(whole),
+        "load": statistics.median(map(float, printed)),
     }
 
 
-def _median(command: list[str], repeats: int) -> float:
-    took = []
+def _timed(arguments: list[str], repeats: int) -> tuple[list[float], list[str]]:
+    """Seconds of each run of Python, and what each printed."""
+    took, printed = [], []
     for _ in range(repeats):
         began = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, check=True, text=True)
         took.append(time.perf_counter() - began)
-    return statistics.median(took)
+        printed.append(done.stdout)
+    return took, printed

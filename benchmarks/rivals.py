@@ -11,7 +11,7 @@ import torch
 from langgraph.graph.state import CompiledStateGraph
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
 from duogen.agent.agent import Agent
 from duogen.benchmarks.stock import Stock
@@ -19,7 +19,7 @@ from duogen.benchmarks.work import Script, Work, as_pictures, scripted
 from duogen.models import painting, sessions, strict
 from duogen.models.decoding import Chunk, MLLMOutput
 from duogen.models.denoiser import Canvas
-from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, DiTOutput, Frame, KeyValue
+from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, DiTOutput, Frame, KeyValue, appended
 from duogen.models.layout import lay_out
 from duogen.models.mllm import QwenVL
 from duogen.models.sampler import PaintSettings
@@ -116,10 +116,7 @@ class _PlainDenoiser:
 
     def keep(self, latent: Tensor) -> list[list[KeyValue]]:
         sigma = self.sigmas.new_tensor(CONDITION_SIGMA)
-        new, past = self._run(latent, sigma, True, self.canvas.cross_mask[:1]).kept, self.canvas.past
-        if past is None:
-            return [new]
-        return [[(torch.cat([k, nk], 2), torch.cat([v, nv], 2)) for (k, v), (nk, nv) in zip(past, new, strict=True)]]
+        return [appended(self.canvas.past, self._run(latent, sigma, True, self.canvas.cross_mask[:1]).kept)]
 
     def _run(self, latent: Tensor, sigma: Tensor, condition: bool, mask: Tensor) -> DiTOutput:
         branches = len(mask)
@@ -135,18 +132,22 @@ def _no_packed_text() -> Iterator[None]:
         return DynamicCache(config=language.model.config.get_text_config())
 
     def extend(language: QwenVL, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
-        (chunk,) = chunks
-        length, count = chunk.cache.get_seq_length(), len(chunk.ids)
-        out = language.model(
-            input_ids=chunk.ids[None], past_key_values=chunk.cache, pixel_values=chunk.pixels,
-            position_ids=torch.cat([torch.arange(length, length + count)[None], chunk.positions]).unsqueeze(1),
-            attention_mask=torch.ones(1, length + count, dtype=torch.long), image_grid_thw=chunk.grids,
-            output_hidden_states=True, use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-        return [MLLMOutput(out.logits[0, -1], torch.stack(out.hidden_states[1:], dim=2)[0])]
+        return [upstream(language.model, chunk) for chunk in chunks]
 
     with patch.object(QwenVL, "new_cache", new_cache), patch.object(QwenVL, "extend", extend):
         yield
+
+
+def upstream(model: Qwen2_5_VLForConditionalGeneration, chunk: Chunk) -> MLLMOutput:
+    """A chunk through transformers' own forward."""
+    length, count = chunk.cache.get_seq_length(), len(chunk.ids)
+    out = model(
+        input_ids=chunk.ids[None], past_key_values=chunk.cache, pixel_values=chunk.pixels,
+        position_ids=torch.cat([torch.arange(length, length + count)[None], chunk.positions]).unsqueeze(1),
+        attention_mask=torch.ones(1, length + count, dtype=torch.long), image_grid_thw=chunk.grids,
+        output_hidden_states=True, use_cache=True, logits_to_keep=1,
+    )  # fmt: skip
+    return MLLMOutput(out.logits[0, -1], torch.stack(out.hidden_states[1:], dim=2)[0])
 
 
 @contextmanager

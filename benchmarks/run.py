@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from duogen.agent.agent import Agent
-from duogen.benchmarks.clock import PARTS, Clock, now
-from duogen.benchmarks.machine import begin_peak, peak_memory
+from duogen.benchmarks.clock import PARTS, Clock
 from duogen.benchmarks.rivals import RIVALS
+from duogen.benchmarks.turns import Runs, in_turns
 from duogen.benchmarks.work import Work, edit_of, plan_of
 from duogen.models.sampler import PaintSettings
 
@@ -44,47 +44,36 @@ def compare(
     Args:
         peak: floating-point operations a second of a matrix product.
     """
-    seconds: dict[str, list[float]] = {rival: [] for rival in rivals}
-    clocks: dict[str, list[Clock]] = {rival: [] for rival in rivals}
-    counted, memory, pictures = {}, {}, {}
-    for rival in rivals:  # the warm-up, too
-        counted[rival] = Clock(flops=True)
+    ways = {rival: partial(RIVALS[rival], agent, work, settings) for rival in rivals}
+    counted = {rival: Clock(flops=True) for rival in rivals}
+    for rival, run in ways.items():  # the warm-up, too
         with counted[rival].watching(agent.pipeline):
-            pictures[rival] = RIVALS[rival](agent, work, settings)
-    for turn in range(repeats):
-        for rival in rivals:
-            clock = Clock()
-            begin_peak()
-            with clock.watching(agent.pipeline):
-                began = now()
-                RIVALS[rival](agent, work, settings)
-                seconds[rival].append(now() - began)
-            memory[rival] = peak_memory()
-            clocks[rival].append(clock)
-        note(f"{work.name}: {turn + 1}/{repeats}")
+            run()
+    runs = in_turns(agent.pipeline, ways, work.name, repeats, note)
+    first = runs[rivals[0]]
     return {
         rival: {
-            **_row(seconds[rival], clocks[rival], counted[rival], peak, len(pictures[rival])),
-            "ratio": statistics.median(seconds[rivals[0]]) / statistics.median(seconds[rival]),
-            "memory": memory[rival],
-            "pixels": _differences(pictures[rivals[0]], pictures[rival]),
+            **_row(done, counted[rival], peak),
+            "ratio": first.middle / done.middle,
+            "memory": done.memory,
+            "pixels": _differences(first.result, done.result),
         }
-        for rival in rivals
+        for rival, done in runs.items()
     }
 
 
-def _row(seconds: list[float], clocks: list[Clock], counted: Clock, peak: float, pictures: int) -> dict[str, Any]:
-    middle = statistics.median(seconds)
-    parts = {part: statistics.median(clock.seconds[part] for clock in clocks) for part in PARTS}
+def _row(runs: Runs[list[Image.Image]], counted: Clock, peak: float) -> dict[str, Any]:
+    middle = runs.middle
+    parts = {part: statistics.median(clock.seconds[part] for clock in runs.clocks) for part in PARTS}
     return {
         "seconds": middle,
-        "spread": [min(seconds), max(seconds)],
+        "spread": [min(runs.seconds), max(runs.seconds)],
         "parts": parts | {"else": max(0.0, middle - sum(parts.values()))},
         "tokens": {part: counted.tokens[part] for part in ("text", "condition", "denoising")},
         "flops": {part: counted.flops[part] for part in PARTS},
         "share_of_peak": sum(counted.flops.values()) / middle / peak,
         "share_of_peak_denoising": counted.flops["denoising"] / parts["denoising"] / peak,
-        "step_seconds": _by_picture(clocks, pictures),
+        "step_seconds": _by_picture(runs.clocks, len(runs.result)),
     }
 
 

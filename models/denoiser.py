@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from duogen.models.attention import as_bias
-from duogen.models.dit import CONDITION_SIGMA, SMALLEST_SIGMA, CosmosDiT, Frame, KeyValue
+from duogen.models.dit import CONDITION_SIGMA, SMALLEST_SIGMA, CosmosDiT, Frame, KeyValue, appended
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
 
@@ -119,16 +119,10 @@ class Denoiser:
         """For each picture: the keys and values of those before it and, behind them, its own as a condition frame."""
         shown = self._inputs._replace(shown=torch.ones_like(self._inputs.shown))
         out = self._step(self._patchify(self._rows(latents)), self._modulations[-1], *shown)
-        kept = []
-        for row, canvas in enumerate(self.canvases):
-            own = list(zip(out.keys[:, row : row + 1], out.values[:, row : row + 1], strict=True))
-            if canvas.past is not None:
-                own = [
-                    (torch.cat([old[0], new[0]], dim=2), torch.cat([old[1], new[1]], dim=2))
-                    for old, new in zip(canvas.past, own, strict=True)
-                ]
-            kept.append(own)
-        return kept
+        return [
+            appended(canvas.past, list(zip(out.keys[:, row : row + 1], out.values[:, row : row + 1], strict=True)))
+            for row, canvas in enumerate(self.canvases)
+        ]
 
     def _patchify(self, latent: Tensor) -> Tensor:
         """Tokens [1, n, C * p * p] of a latent."""

@@ -263,6 +263,16 @@ def _velocity(sample: Tensor, frame: Frame) -> Tensor:
     return (frame.latent - sample) / frame.sigma.clamp_min(SMALLEST_SIGMA)[:, None, None, None]
 
 
+def appended(old: Sequence[KeyValue] | None, new: Sequence[KeyValue]) -> list[KeyValue]:
+    """Each block's keys and values, the old ones first."""
+    if old is None:
+        return list(new)
+    return [
+        (torch.cat([key, new_key], dim=2), torch.cat([value, new_value], dim=2))
+        for (key, value), (new_key, new_value) in zip(old, new, strict=True)
+    ]
+
+
 def _join(old: Tensor, new: Tensor) -> Tensor:
     return torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
 

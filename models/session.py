@@ -21,7 +21,7 @@ from torch import Tensor
 
 from duogen.models.decoding import Chunk
 from duogen.models.denoiser import Canvas
-from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue
+from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue, appended
 from duogen.models.layout import Turn, lay_out
 from duogen.models.painting import Order, Painted, paint_together
 from duogen.models.pipeline import DuoGenPipeline
@@ -193,7 +193,7 @@ class Session:
         """Each block's cross-attention keys and values of the first `length` tokens; each is computed once."""
         if self._used < len(self._vectors):
             fresh = self.pipeline.painter.context(torch.cat(self._vectors[self._used :], dim=1))
-            self._context = _append(self._context, fresh)
+            self._context = appended(self._context, fresh)
             self._used = len(self._vectors)
         assert self._context is not None
         return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
@@ -226,7 +226,7 @@ class Session:
             mask = self._reading([slot.start], [slot.asked], slot.asked)
             frame = Frame(latent, number, sigma, True)
             fresh = self.pipeline.painter([frame], self.condition(slot.asked), mask, past=self._frames).kept
-            self._frames = _append(self._frames, fresh)
+            self._frames = appended(self._frames, fresh)
         self._kept = len(self.latents)
         return self._frames
 
@@ -248,13 +248,3 @@ def _repeats(written: list[int], times: int = 4, longest: int = 24) -> bool:
         if len(tail) == size * times and tail == tail[:size] * times:
             return True
     return False
-
-
-def _append(old: list[KeyValue] | None, new: list[KeyValue]) -> list[KeyValue]:
-    """Each block's keys and values, the old ones first."""
-    if old is None:
-        return new
-    return [
-        (torch.cat([key, new_key], dim=2), torch.cat([value, new_value], dim=2))
-        for (key, value), (new_key, new_value) in zip(old, new, strict=True)
-    ]

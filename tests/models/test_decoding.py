@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
+from duogen.benchmarks.rivals import upstream
 from duogen.models import decoding
 from duogen.models.decoding import ROOM, Chunk, PackedDecoder, RoomyLayer, new_cache
 from duogen.models.layout import lay_out
@@ -20,24 +21,6 @@ def model(tiny: DuoGenPipeline, kv_heads: int) -> Qwen2_5_VLForConditionalGenera
     for weight in made.parameters():
         torch.nn.init.normal_(weight, std=0.2)
     return made
-
-
-class Upstream:
-    """The same dialogue through transformers' own forward and cache."""
-
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
-        self.model, self.cache, self.length = model, DynamicCache(config=model.config.get_text_config()), 0
-
-    @torch.no_grad()
-    def extend(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
-        order = torch.arange(self.length, self.length + len(chunk.ids))
-        self.length += len(chunk.ids)
-        out = self.model(
-            input_ids=chunk.ids[None], position_ids=torch.cat([order[None], chunk.positions]).unsqueeze(1),
-            attention_mask=torch.ones(1, self.length, dtype=torch.long), past_key_values=self.cache,
-            pixel_values=chunk.pixels, image_grid_thw=chunk.grids, output_hidden_states=True, use_cache=True,
-        )  # fmt: skip
-        return out.logits[0, -1], torch.stack(out.hidden_states[1:], dim=2)[0]
 
 
 def chunks(tiny: DuoGenPipeline, words: str, shade: int, cache: object) -> list[Chunk]:
@@ -68,7 +51,7 @@ def test_dialogues_in_one_row_are_read_as_each_by_itself(
     qwen = model(tiny, kv_heads)
     decoder = PackedDecoder(qwen)
     caches = [new_cache(qwen) for _ in range(3)]
-    plain = [Upstream(qwen) for _ in caches]
+    plain = [DynamicCache(config=qwen.config.get_text_config()) for _ in caches]
     dialogues = [
         chunks(tiny, words, shade, cache)
         for words, shade, cache in zip(("a ball", "two red cubes", "x"), (0, 80, 200), caches, strict=True)
@@ -77,17 +60,17 @@ def test_dialogues_in_one_row_are_read_as_each_by_itself(
     for wait, (dialogue, cache) in enumerate(zip(dialogues, caches, strict=True)):
         for piece in dialogue[:wait]:
             decoder([piece])
-            plain[caches.index(cache)].extend(piece)
+            upstream(qwen, piece._replace(cache=plain[caches.index(cache)]))
         del dialogue[:wait]
     while all(dialogues):
         row = [dialogue.pop(0) for dialogue in dialogues]
-        for (logits, states), upstream, piece in zip(decoder(row), plain, row, strict=True):
-            expected, expected_states = upstream.extend(piece)
+        for (logits, states), kept, piece in zip(decoder(row), plain, row, strict=True):
+            expected, expected_states = upstream(qwen, piece._replace(cache=kept))
             assert torch.allclose(logits, expected, atol=1e-3) and logits.abs().max() > 0.1
             assert states.shape == (len(piece.ids), 3, 64) and torch.allclose(states, expected_states, atol=1e-3)
-    for cache, upstream in zip(caches, plain, strict=True):
-        assert cache.get_seq_length() == upstream.length
-        for ours, theirs in zip(cache.layers, upstream.cache.layers, strict=True):
+    for cache, kept in zip(caches, plain, strict=True):
+        assert cache.get_seq_length() == kept.get_seq_length()
+        for ours, theirs in zip(cache.layers, kept.layers, strict=True):
             assert torch.allclose(ours.keys, theirs.keys, atol=1e-3)
             assert torch.allclose(ours.values, theirs.values, atol=1e-3)
 

@@ -6,7 +6,7 @@ from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
 from duogen.models.denoiser import Canvas, Denoiser
-from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, KeyValue
+from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, appended
 
 SIGMAS = torch.tensor([1.0, 0.7, 0.02])
 NEAR_ZERO = torch.full((1,), CONDITION_SIGMA)
@@ -32,12 +32,8 @@ def canvas(dit: CosmosDiT, branches: int, earlier: int, text: int = 9) -> Canvas
     past = None
     for number in range(earlier):
         kept = dit([Frame(torch.randn(1, 4, 6, 8), number, NEAR_ZERO, True)], context, past=past).kept
-        past = kept if past is None else joined(past, kept)
+        past = appended(past, kept)
     return Canvas(earlier, context, dit.reading(starts, ends, text).unsqueeze(2), past)
-
-
-def joined(old: list[KeyValue], new: list[KeyValue]) -> list[KeyValue]:
-    return [(torch.cat([k, nk], 2), torch.cat([v, nv], 2)) for (k, v), (nk, nv) in zip(old, new, strict=True)]
 
 
 def plainly(dit: CosmosDiT, latent: Tensor, made: Canvas, step: int) -> Tensor:
@@ -79,7 +75,7 @@ def test_what_is_kept_is_what_a_condition_frame_leaves(branches: int, earlier: t
     for kept, made, latent in zip(denoiser.keep(latents), canvases, latents, strict=True):
         frame = Frame(latent[None], made.time, NEAR_ZERO, True)
         fresh = dit([frame], made.context, made.cross_mask[:1], past=made.past).kept
-        expected = fresh if made.past is None else joined(list(made.past), fresh)
+        expected = appended(made.past, fresh)
         for ours, theirs in zip(kept, expected, strict=True):
             for part, wanted in zip(ours, theirs, strict=True):
                 assert part.shape == wanted.shape and torch.allclose(part, wanted, rtol=1e-4, atol=1e-4)

@@ -61,19 +61,7 @@ _DRAWN = (
     "a knight on a horse", "a sunset over the sea", "a map of {country}", "a lion", "a spaceship", "a bowl of sushi",
     "my grandmother", "a violin", "a crowded street", "a wedding", "{odd}", "a {odd}", "a {odd} on a {odd}",
 )  # fmt: skip
-_DISHES = (
-    "lasagne",
-    "sushi",
-    "a curry",
-    "paella",
-    "jam",
-    "yoghurt",
-    "a roast",
-    "ramen",
-    "dumplings",
-    "{odd}",
-    "a {odd}",
-)
+_DISHES = ("lasagne", "sushi", "a curry", "paella", "jam", "yoghurt", "a roast", "ramen", "dumplings", "{odd}", "a {odd}")  # fmt: skip
 _CREATURES = (
     "elephants", "ants", "sharks", "penguins", "owls", "camels", "snakes", "babies", "trees", "magnets", "planes", "engines",
     "clouds", "rivers", "banks", "batteries", "{odd}s", "{odd}s",
