@@ -32,7 +32,7 @@ from duogen.training.world.puzzle import Puzzle
 from duogen.training.world.render import POSES, render
 from duogen.training.world.route import Route
 from duogen.training.world.scene import COLOURS, LOOKS, Scene
-from duogen.training.world.task import Family, Task
+from duogen.training.world.task import Family, Task, mistyped
 
 _ARRANGE, _LOOK = Arrange(), Look()
 FAMILIES: dict[str, Family] = {
@@ -42,6 +42,8 @@ PRACTISED = {
     "arrange": 6, "build": 4, "depict": 2, "look": 5, "beyond": 1, "cook": 4, "draw": 2, "route": 2, "puzzle": 2,
 }  # fmt: skip
 """Shares of the families in training: to find things in a picture takes more practice than to build from nothing."""
+SLIPS = 0.15
+"""How many requests of training have one more slip of the pen than the world puts into requests anyway."""
 GROUP = 8
 GROUP_STRIDE = 1_000_000
 
@@ -52,7 +54,8 @@ def draw_task(
     """Task number `index` of a seed, in a random look: families in these shares, unless one is named."""
     rng = random.Random(f"{split}/{seed}/{index}")
     chosen = family or rng.choices(list(shares), list(shares.values()))[0]
-    return FAMILIES[chosen].sample(rng, split).seen(rng.randrange(len(POSES) * LOOKS))
+    task = FAMILIES[chosen].sample(rng, split).seen(rng.randrange(len(POSES) * LOOKS))
+    return mistyped(task, rng) if split == "train" and rng.random() < SLIPS else task
 
 
 def _picture(scene: Scene) -> Image.Image:

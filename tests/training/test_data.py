@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from PIL import Image
@@ -8,6 +10,7 @@ from duogen.models.layout import lay_out
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.vae import to_frames
 from duogen.training.data import (
+    FAMILIES,
     GROUP,
     WorldBatches,
     collate,
@@ -27,6 +30,22 @@ def test_a_step_always_sees_the_same_dialogues(tiny: DuoGenPipeline) -> None:
     two.batch(40)
     assert torch.equal(one.batch(5).ids, two.batch(5).ids)
     assert not torch.equal(one.batch(5).ids, one.batch(6).ids[:, : one.batch(5).ids.shape[1]])
+
+
+def test_training_has_more_slips_of_the_pen_than_the_held_out_requests() -> None:
+    family = FAMILIES["draw"]
+    for index in range(60):
+        rng = random.Random(f"held-out/1/{index}")
+        assert (
+            draw_task(1, index, "held-out", "draw").turns[0].request == family.sample(rng, "held-out").turns[0].request
+        )
+    slipped = 0
+    for index in range(400):
+        rng = random.Random(f"train/1/{index}")
+        plain, said = family.sample(rng, "train").turns[0].request, draw_task(1, index, family="draw").turns[0].request
+        slipped += said != plain
+        assert len(said.split()) == len(plain.split())
+    assert 0.1 < slipped / 400 < 0.2
 
 
 def test_a_group_is_sorted_so_that_little_is_padded(tiny: DuoGenPipeline) -> None:

@@ -248,9 +248,9 @@ class Arrange(Family):
             scenes.append(scene)
         return clauses, steps, scenes
 
-    def _turn(self, request: str, steps: list[str], scenes: list[Scene], rng: random.Random) -> Turn:
+    def _turn(self, request: str, steps: list[str], scenes: list[Scene], rng: random.Random, split: str) -> Turn:
         goal, count = scenes[-1], None
-        if len(steps) > 2 and rng.random() < 0.15:
+        if len(steps) > 2 and rng.random() < (0.25 if split == "train" else 0.15):
             count = rng.randint(2, len(steps) - 1)
             request = in_steps(request, count, rng)
             steps, scenes = gather(steps, scenes, count)
@@ -280,14 +280,14 @@ class Arrange(Family):
             scenes.append(scene)
             order.append(place)
         request = wording(SET_OUT, rng, split).format(items=self._items(scene, rng, order))
-        turn = self._turn(request, steps, scenes, rng)
+        turn = self._turn(request, steps, scenes, rng, split)
         return Task("arrange", "set out", Scene("shelf"), (), [turn])
 
     def _edit(self, rng: random.Random, split: str) -> Task:
         start = self.shelf(rng, split, rng.randint(2, 6))
         clauses, steps, scenes = self._edits(rng, split, start, rng.choice((1, 2, 2, 3, 3, 4)))
         request = wording(EDIT, rng, split).format(clauses=join(clauses))
-        return Task("arrange", "edit", start, (start,), [self._turn(request, steps, scenes, rng)])
+        return Task("arrange", "edit", start, (start,), [self._turn(request, steps, scenes, rng, split)])
 
     def _without(self, rng: random.Random, split: str) -> Task:
         start = self.shelf(rng, split, rng.randint(2, 6))
@@ -305,7 +305,7 @@ class Arrange(Family):
         request = wording(WITHOUT, rng, split).format(
             things=things.replace(" and ", " and the ").replace(", ", ", the ")
         )
-        return Task("arrange", "without", start, (start,), [self._turn(request, steps, scenes, rng)])
+        return Task("arrange", "without", start, (start,), [self._turn(request, steps, scenes, rng, split)])
 
     def _swap(self, rng: random.Random, split: str) -> Task:
         may = _rule(split, forced=False)
@@ -330,14 +330,14 @@ class Arrange(Family):
             scene = scene.clear(source).put(target, thing)
             scenes.append(scene)
         request = wording(SWAP, rng, split).format(a=f"{one.colour} {one.kind}", b=f"{two.colour} {two.kind}")
-        return Task("arrange", "swap", start, (start,), [self._turn(request, steps, scenes, rng)])
+        return Task("arrange", "swap", start, (start,), [self._turn(request, steps, scenes, rng, split)])
 
     def _follow_up(self, rng: random.Random, split: str) -> Task:
         first = rng.choice((self.set_out, self._edit))(rng, split)
         scene = first.turns[0].pictures[-1]
         clauses, steps, scenes = self._edits(rng, split, scene, rng.choice((1, 1, 2)))
         request = wording(FOLLOW_UP, rng, split).format(clauses=join(clauses))
-        turns = [*first.turns, self._turn(request, steps, scenes, rng)]
+        turns = [*first.turns, self._turn(request, steps, scenes, rng, split)]
         return Task("arrange", "follow-up", first.start, first.shown, turns)
 
     def _draw(self, rng: random.Random, split: str) -> Task:

@@ -229,12 +229,12 @@ class Build(Family):
             return self._needs(rng, split, structure, self._what(rng, structure, plan.size, plan.wishes, True), scene)
         what = self._what(rng, structure, size, wishes, named)
         absent = [part for part in OPTIONAL[structure] if _lacks(part)(scene)]
-        if absent and rng.random() < (0.35 if held else 0.5):
+        if absent and rng.random() < (0.35 if held else 0.65):
             part = rng.choice(absent)
             what += f"{',' * (' with ' in what)} without {part}"
             wishes = [*wishes, (part, _lacks(part))]
         request, count = wording(ASKED, rng, split).format(what=what), None
-        if len(steps) > 2 and rng.random() < (0.12 if held else 0.2):
+        if len(steps) > 2 and rng.random() < (0.12 if held else 0.3):
             count = rng.randint(2, len(steps) - 1)
             request = in_steps(request, count, rng)
             steps, scenes = gather(steps, scenes, count)
@@ -261,7 +261,7 @@ class Build(Family):
             if name:
                 counts[name, thing.colour] = counts.get((name, thing.colour), 0) + 1
         order = ("block", "window", "door", "roof", "battlement", "flag")
-        listed = sorted(counts.items(), key=lambda item: (order.index(item[0][0]), COLOURS.index(item[0][1])))
+        listed = sorted(counts.items(), key=lambda item: order.index(item[0][0]))  # blocks as they are laid
         items = join([f"{count} {colour} {name}{'s' * (count > 1)}" for (name, colour), count in listed])
         request = vary(wording(NEEDED, rng, split).format(what=what), rng)
         answer = rng.choice(("You need: {items}.", "It takes: {items}.")).format(items=items)

@@ -226,11 +226,11 @@ def _past(act: Action) -> str:
         "add": "There is a new {colour} {kind} in the {place}",
         "remove": "The {colour2} {kind2} in the {place2} is gone",
         "move": "The {colour} {kind} went from the {place2} to the {place}",
-        "paint": "The {kind} in the {place} was {colour2} and is {colour} now",
-        "replace": "In the {place} the {colour2} {kind2} made way for a {colour} {kind}",
+        "replace": "The {colour2} {kind2} in the {place} is a {colour} {kind} now",
     }
-    recoloured = act.verb == "replace" and v["kind"] == v["kind2"]
-    return sentences["paint" if recoloured else act.verb].format(**v).replace(" a orange", " an orange")
+    # Whether it was painted or another one was put there, two pictures don't tell.
+    verb, v = ("replace", {"kind2": v["kind"], **v}) if act.verb == "paint" else (act.verb, v)
+    return sentences[verb].format(**v).replace(" a orange", " an orange")
 
 
 def _task(kind: str, rng: random.Random, shown: tuple[Scene, ...], request: str, answer: str) -> Task:

@@ -134,6 +134,13 @@ def vary(request: str, rng: random.Random) -> str:
     return _mistyped(request, rng) if rng.random() < 0.1 else request
 
 
+def mistyped(task: Task, rng: random.Random) -> Task:
+    """A task with a slip in its first request; training has more of them than people make, since each word can be misspelt in
+    many ways, and a small model has to meet most of these."""
+    first, *others = task.turns
+    return replace(task, turns=[replace(first, request=_mistyped(first.request, rng)), *others])
+
+
 def _mistyped(request: str, rng: random.Random) -> str:
     """With two letters of one longer word swapped, one of them left out, or one typed twice."""
     words = [match for match in re.finditer(r"[A-Za-z]+", request) if len(match[0]) > 3]

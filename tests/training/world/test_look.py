@@ -47,9 +47,9 @@ def test_colours_and_changes_are_true() -> None:
         assert gathered.count(", now ") == len(before.changed(after))
         if "gone" in said:
             assert len(after.things) < len(before.things) and gathered.endswith("now nothing")
-        if " made way for a" in said:  # of one kind, it can't be told from a thing that was painted
-            old, new = said.rstrip(".").split(" made way for a")
-            assert old.split()[-1] != new.split()[-1]
+        if " now." in said:  # painted or replaced, told in the same words
+            (place,) = before.changed(after)
+            assert before.things[place].name in said and after.things[place].name in said
 
 
 def test_an_answer_must_be_exact_but_for_its_opening() -> None:
