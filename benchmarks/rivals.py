@@ -128,7 +128,7 @@ class _PlainDenoiser:
 def _no_packed_text() -> Iterator[None]:
     """Upstream's forward and cache for the text."""
 
-    def new_cache(language: QwenVL) -> DynamicCache:
+    def new_cache(language: QwenVL, *_: object) -> DynamicCache:
         return DynamicCache(config=language.model.config.get_text_config())
 
     def extend(language: QwenVL, chunks: Sequence[Chunk]) -> list[MLLMOutput]:

@@ -1,4 +1,4 @@
-"""Who runs the parts around the MLLM: torch, or onnxruntime on files that were exported from the same weights."""
+"""Who runs the networks: torch, or onnxruntime on files that were exported from the same weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
+from duogen.models.decoding import ReadingFunction
+from duogen.models.seeing import SeeingFunction
 from duogen.models.step import Step, StepFunction
 from duogen.models.vae import from_latents
 
@@ -16,7 +18,13 @@ BACKENDS = ("torch", "onnx")
 
 
 class Backend(Protocol):
-    """The networks that a picture passes through."""
+    """The networks that text and pictures pass through."""
+
+    def reading(self) -> ReadingFunction | None:
+        """The language model on new tokens of one dialogue; None leaves them to torch."""
+
+    def seeing(self) -> SeeingFunction | None:
+        """The vision encoder on a small picture; None leaves it to torch."""
 
     def step(self) -> StepFunction:
         """The DiT's denoising step, for ``causal`` checkpoints."""
@@ -33,6 +41,12 @@ class TorchBackend:
 
     def __init__(self, pipeline: DuoGenPipeline) -> None:
         self.pipeline = pipeline
+
+    def reading(self) -> ReadingFunction | None:
+        return None
+
+    def seeing(self) -> SeeingFunction | None:
+        return None
 
     def step(self) -> StepFunction:
         return Step(self.pipeline.painter)

@@ -9,13 +9,16 @@ every weight is multiplied once, and each dialogue attends to its own cache. Wei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import Cache, DynamicLayer
+
+from duogen.models.attention import as_bias
+from duogen.models.seeing import Eyes, SeeingFunction
 
 ROOM = 256
 """Tokens by which a full cache grows at least."""
@@ -44,30 +47,36 @@ class MLLMOutput(NamedTuple):
 
 
 class RoomyLayer(DynamicLayer):
-    """A layer of a KV cache with room behind its keys and values, so that one more token isn't a copy of all."""
+    """A layer of a KV cache with room behind its keys and values, so that one more token isn't a copy of all.
+
+    Args:
+        like: a tensor of the type and on the device of the keys. heads, size: theirs.
+    """
+
+    def __init__(self, like: Tensor, heads: int, size: int) -> None:
+        super().__init__()
+        self.rooms = [like.new_zeros(1, heads, ROOM, size) for _ in range(2)]
+        self.keys, self.values = (room[:, :, :0] for room in self.rooms)
+        self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Adds keys and values [B, heads, n, head_dim]; returns all of them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-            self._room = [part.new_empty(0) for part in (key_states, value_states)]
+        """Adds keys and values [1, heads, n, head_dim]; returns all of them."""
         length, more = self.keys.shape[2], key_states.shape[2]
-        if self._room[0].numel() == 0 or length + more > self._room[0].shape[2]:
-            size = length + more + max(ROOM, length // 2)
-            for index, part in enumerate((self.keys, self.values)):
-                grown = part.new_empty(*part.shape[:2], size, part.shape[3])
-                grown[:, :, :length] = part
-                self._room[index] = grown
-        for room, part in zip(self._room, (key_states, value_states), strict=True):
+        if length + more > self.rooms[0].shape[2]:
+            extra = more + max(ROOM, length // 2)
+            self.rooms = [F.pad(room, (0, 0, 0, extra)) for room in self.rooms]  # zeros: what is masked must be finite
+        for room, part in zip(self.rooms, (key_states, value_states), strict=True):
             room[:, :, length : length + more] = part
-        self.keys, self.values = (room[:, :, : length + more] for room in self._room)
+        self.keys, self.values = (room[:, :, : length + more] for room in self.rooms)
         return self.keys, self.values
 
 
 def new_cache(model: Qwen2_5_VLForConditionalGeneration) -> Cache:
     """An empty cache of a model."""
-    return Cache(layers=[RoomyLayer() for _ in range(model.config.get_text_config().num_hidden_layers)])
+    config = model.config.get_text_config()
+    size = config.hidden_size // config.num_attention_heads
+    layers = model.model.language_model.layers
+    return Cache(layers=[RoomyLayer(each.self_attn.k_proj.weight, config.num_key_value_heads, size) for each in layers])
 
 
 class _Layer(NamedTuple):
@@ -81,79 +90,179 @@ class _Layer(NamedTuple):
     down: Tensor
 
 
-class PackedDecoder:
-    """The language model over new tokens of any number of dialogues.
-
-    Holds the weights as they are now, of small models in copies; those of a model that is trained on or moved go stale.
-    """
+class Weights:
+    """The language model's weights as they are now, of small models in copies, and what is done to tokens [n, hidden] alone."""
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         config = model.config.get_text_config()
         text = model.model.language_model
-        self.model, self._eps = model, config.rms_norm_eps
-        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self._size = config.hidden_size // self._heads
-        self._embedding, self._norm = text.embed_tokens.weight, text.norm.weight
+        self.eps = config.rms_norm_eps
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.size = config.hidden_size // self.heads
+        self.embedding, self.norm, self.head = text.embed_tokens.weight, text.norm.weight, model.lm_head.weight
         copied = sum(weight.numel() for weight in text.parameters()) <= LARGEST_COPY
-        self._layers = [_layer(layer, copied) for layer in text.layers]
+        self.layers = [_layer(layer, copied) for layer in text.layers]
         self._frequencies = text.rotary_emb.inv_freq.float()
         self._scale = float(text.rotary_emb.attention_scaling)
         # Which of the three positions turns which pair of channels.
         sections = torch.tensor(config.rope_parameters["mrope_section"])
         self._axes = torch.arange(3).repeat_interleave(sections).to(self._frequencies.device)
 
+    def waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [n, 1, head_dim] of positions [3, n]."""
+        angle = positions[self._axes].T * self._frequencies
+        angle = torch.cat([angle, angle], dim=-1).unsqueeze(1)
+        cosine, sine = ((wave * self._scale).to(self.embedding.dtype) for wave in (angle.cos(), angle.sin()))
+        return cosine, sine
+
+    def split(self, hidden: Tensor, layer: _Layer, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [n, heads, head_dim], keys and values [n, kv_heads, head_dim] of a layer."""
+        normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm, self.eps)
+        heads = _project(normed, layer.qkv).unflatten(-1, (-1, self.size))
+        turned, values = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
+        real, imaginary = turned.chunk(2, dim=-1)
+        turned = turned * cosine + torch.cat([-imaginary, real], dim=-1) * sine
+        return turned[:, : self.heads], turned[:, self.heads :], values
+
+    def join(self, hidden: Tensor, layer: _Layer, mixed: Tensor) -> Tensor:
+        """The layer's output, of its input and what attention has mixed, [n, heads, head_dim]."""
+        hidden = hidden + F.linear(mixed.flatten(1), layer.out)
+        normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm_after, self.eps)
+        gate, up = _project(normed, layer.gate_up).chunk(2, dim=-1)
+        return hidden + F.linear(F.silu(gate) * up, layer.down)
+
+    def finish(self, hidden: Tensor) -> Tensor:
+        return F.rms_norm(hidden, hidden.shape[-1:], self.norm, self.eps)
+
+
+class Reading(nn.Module):
+    """New tokens of one dialogue as a plain function of tensors: what is exported to ONNX.
+
+    The cache is read where it lies, room and all; what is new is returned, and nothing copied.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        super().__init__()
+        self.weights = Weights(model)
+
+    def forward(
+        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The decoder layers on tokens [n, hidden] at positions [3, n].
+
+        Args:
+            sees: [n, room + n], attention's bias: minus infinity for what lies in the room but isn't said yet.
+            past_keys, past_values: of each layer, [1, kv_heads, room, head_dim].
+
+        Returns:
+            Logits [vocabulary] after the last token, states [n, layers, hidden], and the keys and values of the new tokens,
+            [layers, kv_heads, n, head_dim] each.
+        """
+        w = self.weights
+        cosine, sine = w.waves(positions)
+        states, all_keys, all_values = [], [], []
+        groups = w.heads // w.kv_heads
+        for layer, old_keys, old_values in zip(w.layers, past_keys, past_values, strict=True):
+            query, keys, values = w.split(hidden, layer, cosine, sine)
+            keys, values = keys.transpose(0, 1), values.transpose(0, 1)  # kv_heads, n, size
+            # Each head of the keys serves a group of queries.
+            query = (query * w.size**-0.5).unflatten(1, (w.kv_heads, groups)).permute(1, 2, 0, 3).flatten(1, 2)
+            scores = torch.cat([query @ old_keys[0].transpose(1, 2), query @ keys.transpose(1, 2)], dim=-1)
+            scores = scores.unflatten(1, (groups, -1)) + sees
+            chances = scores.softmax(-1).flatten(1, 2)
+            room = old_keys.shape[2]
+            mixed = chances[..., :room] @ old_values[0] + chances[..., room:] @ values
+            mixed = mixed.unflatten(1, (groups, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+            hidden = w.join(hidden, layer, mixed)
+            states.append(hidden)
+            all_keys.append(keys)
+            all_values.append(values)
+        states[-1] = w.finish(hidden)
+        logits = F.linear(states[-1][-1], w.head)
+        return logits, torch.stack(states, dim=1), torch.stack(all_keys), torch.stack(all_values)
+
+
+class ReadingFunction(Protocol):
+    """A `Reading`, in torch or elsewhere."""
+
+    def __call__(
+        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `Reading.forward`."""
+
+
+class PackedDecoder:
+    """The language model over new tokens of any number of dialogues.
+
+    Holds the weights as they are now, of small models in copies; those of a model that is trained on or moved go stale.
+
+    Args:
+        reading: runs a chunk that comes alone. seeing: runs the vision encoder. Without them torch runs all.
+    """
+
+    def __init__(
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        reading: ReadingFunction | None = None,
+        seeing: SeeingFunction | None = None,
+    ) -> None:
+        self.model, self.reading, self.eyes = model, reading, Eyes(model, seeing)
+        self.weights = Weights(model)
+
     @torch.no_grad()
     def __call__(self, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
         """Runs the chunks and adds each to its own cache."""
-        device = self._embedding.device
-        counts = [len(chunk.ids) for chunk in chunks]
+        w, device = self.weights, self.weights.embedding.device
         hidden = self._embed(chunks, device)
-        positions = torch.cat([chunk.positions for chunk in chunks], dim=1).to(device)
-        angle = positions[self._axes].T * self._frequencies
-        angle = torch.cat([angle, angle], dim=-1).unsqueeze(1)
-        cosine, sine = ((wave * self._scale).to(hidden.dtype) for wave in (angle.cos(), angle.sin()))
+        if self.reading is not None and len(chunks) == 1:
+            return [self._read(self.reading, chunks[0], hidden)]
+        counts = [len(chunk.ids) for chunk in chunks]
+        cosine, sine = w.waves(torch.cat([chunk.positions for chunk in chunks], dim=1).to(device))
         masks = [_mask(chunk, device) for chunk in chunks]
-        grouped = self._kv_heads != self._heads
         states = []
-        for number, layer in enumerate(self._layers):
-            normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm, self._eps)
-            heads = _project(normed, layer.qkv).unflatten(-1, (-1, self._size))  # tokens, heads, size
-            turned, values = heads[:, : -self._kv_heads], heads[:, -self._kv_heads :]
-            real, imaginary = turned.chunk(2, dim=-1)
-            turned = turned * cosine + torch.cat([-imaginary, real], dim=-1) * sine
+        for number, layer in enumerate(w.layers):
+            parts = [part.split(counts) for part in w.split(hidden, layer, cosine, sine)]
             mixed = []
-            for chunk, mask, query, value in zip(
-                chunks, masks, turned.split(counts), values.split(counts), strict=True
-            ):
-                query, value = query.transpose(0, 1)[None], value.transpose(0, 1)[None]
-                all_keys, all_values = chunk.cache.update(query[:, self._heads :], value, number)
+            for chunk, mask, query, key, value in zip(chunks, masks, *parts, strict=True):
+                query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+                all_keys, all_values = chunk.cache.update(key, value, number)
                 mixed.append(
                     F.scaled_dot_product_attention(
-                        query[:, : self._heads], all_keys, all_values, mask, is_causal=mask is None and query.shape[2] > 1,
-                        enable_gqa=grouped,
+                        query, all_keys, all_values, mask, is_causal=mask is None and query.shape[2] > 1,
+                        enable_gqa=w.kv_heads != w.heads,
                     )[0].transpose(0, 1)
                 )  # fmt: skip
-            hidden = hidden + F.linear((torch.cat(mixed) if len(mixed) > 1 else mixed[0]).flatten(1), layer.out)
-            normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm_after, self._eps)
-            gate, up = _project(normed, layer.gate_up).chunk(2, dim=-1)
-            hidden = hidden + F.linear(F.silu(gate) * up, layer.down)
+            hidden = w.join(hidden, layer, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
             states.append(hidden)
-        states[-1] = F.rms_norm(hidden, hidden.shape[-1:], self._norm, self._eps)
+        states[-1] = w.finish(hidden)
         last = torch.tensor(counts).cumsum(0) - 1
-        logits = self.model.lm_head(states[-1][last.to(device)])
+        logits = F.linear(states[-1][last.to(device)], w.head)
         return list(map(MLLMOutput, logits, torch.stack(states, dim=1).split(counts)))
+
+    def _read(self, reading: ReadingFunction, chunk: Chunk, hidden: Tensor) -> MLLMOutput:
+        """A chunk that comes alone, through `reading`."""
+        layers: Any = chunk.cache.layers
+        length, room, count = chunk.cache.get_seq_length(), layers[0].rooms[0].shape[2], len(hidden)
+        seen = torch.ones(count, room + count, dtype=torch.bool, device=hidden.device).tril(room)
+        seen[:, length:room] = False
+        logits, states, keys, values = reading(
+            hidden, chunk.positions.to(hidden.device), as_bias(seen, hidden.dtype),
+            [layer.rooms[0] for layer in layers], [layer.rooms[1] for layer in layers],
+        )  # fmt: skip
+        for number, (key, value) in enumerate(zip(keys, values, strict=True)):
+            chunk.cache.update(key[None], value[None], number)
+        return MLLMOutput(logits, states)
 
     def _embed(self, chunks: Sequence[Chunk], device: torch.device) -> Tensor:
         """Words and pictures as the first layer takes them, [tokens, hidden]."""
         ids = torch.cat([chunk.ids for chunk in chunks]).to(device)
-        hidden = F.embedding(ids, self._embedding)
+        hidden = F.embedding(ids, self.weights.embedding)
         shown = [
             (chunk.pixels, chunk.grids) for chunk in chunks if chunk.pixels is not None and chunk.grids is not None
         ]
         if shown:
             pixels, grids = (torch.cat(parts).to(device) for parts in zip(*shown, strict=True))
-            pictures = torch.cat(self.model.model.get_image_features(pixels, grids).pooler_output)
-            hidden[ids == self.model.config.image_token_id] = pictures.to(hidden.dtype)
+            hidden[ids == self.model.config.image_token_id] = self.eyes(pixels, grids).to(hidden.dtype)
         return hidden
 
 

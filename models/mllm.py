@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import Cache
 
-from duogen.models.decoding import Chunk, MLLMOutput, PackedDecoder, new_cache
+from duogen.models.decoding import Chunk, MLLMOutput, PackedDecoder, ReadingFunction, new_cache
 from duogen.models.processor import (
     END_OF_TEXT,
     IM_END,
@@ -20,13 +20,18 @@ from duogen.models.processor import (
     VISION_START,
     DuoGenProcessor,
 )
+from duogen.models.seeing import SeeingFunction
 
 
 class MLLM(Protocol):
     """What the session needs of a multimodal language model."""
 
-    def new_cache(self) -> Cache:
-        """An empty KV cache."""
+    def new_cache(self, reading: ReadingFunction | None = None, seeing: SeeingFunction | None = None) -> Cache:
+        """An empty KV cache.
+
+        Args:
+            reading, seeing: what runs chunks that come alone, and the vision encoder, from now on; torch, where they are None.
+        """
 
     def extend(self, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
         """Runs new tokens of one or more dialogues on top of their caches and adds them to these."""
@@ -39,8 +44,8 @@ class QwenVL:
         self.model = model
         self._decoder: PackedDecoder | None = None
 
-    def new_cache(self) -> Cache:
-        self._decoder = PackedDecoder(self.model)  # the weights may have moved since the last dialogue
+    def new_cache(self, reading: ReadingFunction | None = None, seeing: SeeingFunction | None = None) -> Cache:
+        self._decoder = PackedDecoder(self.model, reading, seeing)  # the weights may have moved since the last dialogue
         return new_cache(self.model)
 
     def extend(self, chunks: Sequence[Chunk]) -> list[MLLMOutput]:

@@ -1,7 +1,8 @@
-"""ONNX: the denoising step, the connector and the VAE's decoder as files, and onnxruntime in torch's place.
+"""ONNX: language model, vision encoder, denoising step, connector and the VAE's decoder as files, and onnxruntime in torch's place.
 
-The step is the one of `duogen.models.step`, for ``causal`` checkpoints, of any number of pictures, tokens (so any width and
-height), kept frames and text tokens. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
+The language model reads and writes one dialogue's tokens, however many, behind a cache of any length; the vision
+encoder sees one picture of any size. The step is the one of `duogen.models.step`, for ``causal`` checkpoints, of any number of pictures, tokens (so any width
+and height), kept frames and text tokens. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from duogen.errors import DuoGenError
+from duogen.models.decoding import Reading, ReadingFunction, new_cache
 from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.seeing import Seeing, SeeingFunction
 from duogen.models.step import Step, StepFunction, StepInputs, StepOutput
 from duogen.models.vae import from_latents
 
 OPSET = 20
 MANIFEST = "duogen-onnx.json"
+READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
     "tokens": (0, 1), "modulations": (), "shown": (), "turn": (2, 4), "turn_across": (2, 4), "past_keys": (1, 3),
     "past_values": (1, 3), "text_keys": (1, 3), "text_values": (1, 3), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
 }  # fmt: skip
+
+
+_ROOMS = ("past_keys", "past_values")
 
 
 class OnnxMissingError(DuoGenError):
@@ -79,8 +87,39 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     latent = torch.randn(pipeline.latent_shape(*[pipeline.side_multiple * side for side in (2, 3)]))
     axes: dict[str, tuple[int, ...]] = {"latent": (2, 3)}
     paths.append(_write(_Decoder(pipeline.vae), {"latent": latent}, axes, folder / f"{DECODER}.onnx", ("pixels",)))
+    paths += [_write_reading(pipeline, folder / f"{READING}.onnx"), _write_seeing(pipeline, folder / f"{SEEING}.onnx")]
     (folder / MANIFEST).write_text(json.dumps({"weights": fingerprint(pipeline)}))
     return paths
+
+
+def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
+    """Exports the language model."""
+    reading, tokens = Reading(pipeline.mllm).eval(), 3
+    layers: Any = new_cache(pipeline.mllm).layers
+    room = layers[0].rooms[0].shape[2]
+    example: dict[str, Any] = {
+        "hidden": torch.randn(tokens, reading.weights.embedding.shape[1], dtype=reading.weights.embedding.dtype),
+        "positions": torch.arange(tokens).expand(3, -1).contiguous(),
+        "sees": torch.zeros(tokens, room + tokens, dtype=reading.weights.embedding.dtype),
+    }
+    axes: dict[str, tuple[int, ...]] = {"hidden": (0,), "positions": (1,), "sees": (0, 1)}
+    for part, name in enumerate(_ROOMS):
+        example[name] = [torch.randn_like(layer.rooms[part]) for layer in layers]
+        axes[name] = (2,)
+    return _write(reading, example, axes, path, ("logits", "states", "keys", "values"))
+
+
+def _write_seeing(pipeline: DuoGenPipeline, path: Path) -> Path:
+    """Exports the vision encoder."""
+    config, patches = pipeline.mllm.config.vision_config, 24
+    kind = pipeline.mllm.dtype
+    turning = (patches, 1, config.hidden_size // config.num_heads)
+    example = {
+        "patches": torch.randn(patches, config.in_channels * config.temporal_patch_size * config.patch_size**2, dtype=kind),
+        "cosine": torch.randn(turning), "sine": torch.randn(turning), "windows": torch.zeros(patches, patches, dtype=kind),
+    }  # fmt: skip
+    axes: dict[str, tuple[int, ...]] = {"patches": (0,), "cosine": (0,), "sine": (0,), "windows": (0, 1)}
+    return _write(Seeing(pipeline.mllm), example, axes, path, ("seen",))
 
 
 class _Decoder(nn.Module):
@@ -99,10 +138,13 @@ def _layers(pipeline: DuoGenPipeline) -> int:
 
 
 def _write(
-    module: nn.Module, example: dict[str, Tensor], axes: dict[str, tuple[int, ...]], path: Path, outputs: Sequence[str]
+    module: nn.Module, example: dict[str, Any], axes: dict[str, tuple[int, ...]], path: Path, outputs: Sequence[str]
 ) -> Path:
-    """Exports a module by example."""
-    shapes = {name: dict.fromkeys(axes[name], torch.export.Dim.AUTO) for name in example}
+    """Exports a module by example: tensors, or lists of these."""
+    shapes: dict[str, Any] = {}
+    for name, given in example.items():
+        free = dict.fromkeys(axes[name], torch.export.Dim.AUTO)
+        shapes[name] = [free] * len(given) if isinstance(given, list) else free
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(module.eval(), (), kwargs=example, dynamic_shapes=shapes, strict=False)
@@ -123,15 +165,24 @@ def is_exported(folder: Path) -> bool:
 def fingerprint(pipeline: DuoGenPipeline) -> str:
     """A hash of the exported weights, of a part of each that shows whether it has changed."""
     digest = hashlib.sha256()
-    for module in (pipeline.transformer, pipeline.connector, pipeline.vae):
+    for module in (pipeline.mllm, pipeline.transformer, pipeline.connector, pipeline.vae):
         for name, weight in module.state_dict().items():
             sample = weight.flatten()[:: max(1, weight.numel() // 64)].float().cpu().numpy().tobytes()
             digest.update(f"{name} {tuple(weight.shape)} ".encode() + sample)
     return digest.hexdigest()[:16]
 
 
+@lru_cache
+def _cores() -> int:
+    """How many threads torch had when this was asked first."""
+    return torch.get_num_threads()
+
+
 class OnnxBackend:
     """A `Backend` on exported files.
+
+    On a CPU it leaves torch a single thread, in the whole process. Two crews of threads that wait for work busily, as those of
+    torch and onnxruntime do, take the cores from each other: a plan of eight pictures took a quarter longer with both.
 
     Raises:
         OnnxMissingError: onnxruntime isn't there.
@@ -146,8 +197,18 @@ class OnnxBackend:
             raise DuoGenError(f"{folder}: exported from other weights; write it anew: duogen export-onnx -o {folder}")
         self.pipeline = pipeline
         device = pipeline.transformer.device
-        self._step = _Runner(folder / f"{STEP}.onnx", device, torch.get_num_threads())
+        cores = _cores()
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        self._step = _Runner(folder / f"{STEP}.onnx", device, cores)
+        self._reading, self._seeing = (_Runner(folder / f"{name}.onnx", device, 1) for name in (READING, SEEING))
         self._connector, self._decoder = (_Runner(folder / f"{name}.onnx", device, 1) for name in (CONNECTOR, DECODER))
+
+    def reading(self) -> ReadingFunction | None:
+        return self._read
+
+    def seeing(self) -> SeeingFunction | None:
+        return self._see
 
     def step(self) -> StepFunction:
         return self._run_step
@@ -161,6 +222,27 @@ class OnnxBackend:
         factor = pipeline.side_multiple // pipeline.painter.patch
         out = latent.new_empty(1, 3, *(side * factor for side in latent.shape[2:]), dtype=torch.float32)
         return self._decoder({"latent": latent}, [out])[0]
+
+    def _read(
+        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        given: dict[str, Tensor | None] = {"hidden": hidden, "positions": positions, "sees": sees}
+        for name, rooms in zip(_ROOMS, (past_keys, past_values), strict=True):
+            given |= {f"{name}_{number}": room for number, room in enumerate(rooms)}
+        (count, width), (_, heads, _, size) = hidden.shape, past_keys[0].shape
+        own = (len(past_keys), heads, count, size)
+        outs = [
+            hidden.new_empty(self.pipeline.mllm.config.get_text_config().vocab_size),
+            hidden.new_empty(count, len(past_keys), width), hidden.new_empty(own), hidden.new_empty(own),
+        ]  # fmt: skip
+        logits, states, keys, values = self._reading(given, outs)
+        return logits, states, keys, values
+
+    def _see(self, patches: Tensor, cosine: Tensor, sine: Tensor, windows: Tensor) -> Tensor:
+        config = self.pipeline.mllm.config.vision_config
+        seen = patches.new_empty(len(patches) // config.spatial_merge_size**2, config.out_hidden_size)
+        given: dict[str, Tensor | None] = {"patches": patches, "cosine": cosine, "sine": sine, "windows": windows}
+        return self._seeing(given, [seen])[0]
 
     def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | None) -> StepOutput:
         given = dict(zip(StepInputs._fields, inputs, strict=True)) | {"tokens": tokens, "modulations": modulations}
@@ -182,7 +264,6 @@ class _Runner:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch's threads want the cores, too
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         self._device, self._index = "cpu", 0
@@ -208,8 +289,13 @@ class _Runner:
         return outs
 
     def _place(self, tensor: Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:
-        kind = torch.empty(0, dtype=tensor.dtype).numpy().dtype
-        return self._device, self._index, kind, tuple(tensor.shape), tensor.data_ptr()
+        return self._device, self._index, _kind(tensor.dtype), tuple(tensor.shape), tensor.data_ptr()
+
+
+@lru_cache
+def _kind(dtype: torch.dtype) -> Any:
+    """The same type in numpy."""
+    return torch.empty(0, dtype=dtype).numpy().dtype
 
 
 def _needed(package: str) -> None:

@@ -39,7 +39,7 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     pipeline, settings = sessions[0].pipeline, orders[0].settings
     steps, guidance = settings.steps, settings.guidance
     assert steps and guidance and settings.width and settings.height
-    device, dtype = pipeline.transformer.device, pipeline.transformer.dtype
+    device, dtype = sessions[0].device, sessions[0].dtype
     shape = pipeline.latent_shape(settings.width, settings.height)
     noise = torch.cat([initial_noise(shape, order.settings.seed, device, dtype) for order in orders])
     canvases = [session.canvas(guidance != 1) for session in sessions]

@@ -54,8 +54,12 @@ class Session:
         self, pipeline: DuoGenPipeline, turns: Sequence[Turn], latents: dict[int, Tensor] | None = None
     ) -> None:
         self.pipeline = pipeline
+        self.device, self.dtype = (
+            pipeline.transformer.device,
+            pipeline.transformer.dtype,
+        )  # looked up once: it takes a while
         self.tape, self._pixels = lay_out(turns, pipeline.processor, open_end=True)
-        self._cache = pipeline.language.new_cache()
+        self._cache = pipeline.language.new_cache(pipeline.backend.reading(), pipeline.backend.seeing())
         self._fed = 0
         self._fed_pictures = 0
         self._vectors: list[Tensor] = []
@@ -213,8 +217,7 @@ class Session:
 
     def _reading(self, starts: list[int], ends: list[int], length: int) -> Tensor:
         """Cross-attention's mask [branches, heads or 1, 1, length]."""
-        device = self.pipeline.transformer.device
-        starts_, ends_ = (torch.tensor(indices, device=device) for indices in (starts, ends))
+        starts_, ends_ = (torch.tensor(indices, device=self.device) for indices in (starts, ends))
         return self.pipeline.painter.reading(starts_, ends_, length).unsqueeze(2)
 
     def _keep_frames(self) -> list[KeyValue] | None:

@@ -64,7 +64,7 @@ class ImageTool:
         session = self.sessions.open(run, document, self.latent_of)
         if not session.asking:
             session.ask()
-        session.append(drawn.picture.image(), unpack_latent(drawn.latent, session.pipeline.transformer.device))
+        session.append(drawn.picture.image(), unpack_latent(drawn.latent, session.device))
         after = document.branch()
         after.add_picture(drawn.picture)
         self.sessions.keep(run, after, session)

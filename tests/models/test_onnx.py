@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,21 @@ from duogen.errors import DuoGenError
 from duogen.loading import onnx_folder
 from duogen.models import onnx
 from duogen.models.backend import TorchBackend
+from duogen.models.decoding import Reading
 from duogen.models.onnx import MANIFEST, OnnxBackend, OnnxMissingError, export
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
+from duogen.models.seeing import Eyes
 
 
 @pytest.fixture(scope="module")
-def exported(default_agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("onnx")
+def exported(default_agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    threads, folder = torch.get_num_threads(), tmp_path_factory.mktemp("onnx")
     paths = export(default_agent.pipeline, folder)
-    assert [path.name for path in paths] == ["denoising_step.onnx", "connector.onnx", "vae_decoder.onnx"]
-    return folder
+    names = ["denoising_step.onnx", "connector.onnx", "vae_decoder.onnx", "language_model.onnx", "vision_encoder.onnx"]
+    assert [path.name for path in paths] == names
+    yield folder
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -57,6 +62,31 @@ def test_a_step_is_that_of_torch(
     theirs = TorchBackend(pipeline).step()(*given)
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3) and other.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("room", [64, 256])
+@torch.no_grad()
+def test_text_is_read_as_by_torch(default_agent: Agent, exported: Path, count: int, room: int) -> None:
+    pipeline = default_agent.pipeline
+    torch.manual_seed(count)
+    keys, values = ([torch.randn(1, 6, room, 32) for _ in range(4)] for _ in range(2))
+    sees = torch.zeros(count, room + count)
+    sees[:, 50:room] = float("-inf")
+    given = (torch.randn(count, 192), torch.arange(50, 50 + count).expand(3, -1), sees, keys, values)
+    ours = OnnxBackend(pipeline, exported).reading()
+    assert ours is not None
+    for one, other in zip(ours(*given), Reading(pipeline.mllm)(*given), strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-4 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("size", [(128, 128), (192, 96)])
+@torch.no_grad()
+def test_pictures_are_seen_as_by_torch(default_agent: Agent, exported: Path, size: tuple[int, int]) -> None:
+    pipeline = default_agent.pipeline
+    pixels, grids = pipeline.processor.pixels([Image.effect_noise(size, 90).convert("RGB")])
+    ours = Eyes(pipeline.mllm, OnnxBackend(pipeline, exported).seeing())(pixels, grids)
+    assert torch.allclose(ours, Eyes(pipeline.mllm)(pixels, grids), atol=1e-4 * float(ours.abs().max()))
 
 
 @torch.no_grad()
