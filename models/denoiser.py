@@ -72,16 +72,12 @@ class Denoiser:
         empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
         nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
         turn, turn_across = turns(dit, *waves)
-        past_keys, past_values = self._stacked([canvas.past or nothing for canvas in canvases], before, left=True)
-        text_keys, text_values = self._stacked([canvas.context for canvas in canvases], text, left=False)
         self._inputs = StepInputs(
             shown=weight.new_zeros(1, 1, 1),
             turn=turn,
             turn_across=turn_across,
-            past_keys=past_keys,
-            past_values=past_values,
-            text_keys=text_keys,
-            text_values=text_values,
+            past=self._stacked([canvas.past or nothing for canvas in canvases], before, left=True),
+            text=self._stacked([canvas.context for canvas in canvases], text, left=False),
             reads=as_bias(torch.stack(masks, dim=1).flatten(0, 1), weight.dtype),
             learned=self._rows(torch.stack(learned)) if learned else None,
             sees=sees,
@@ -93,18 +89,16 @@ class Denoiser:
         return each if self.branches == 1 else each.repeat(self.branches, *[1] * (each.ndim - 1))
 
     def _stacked(self, each: Sequence[Sequence[KeyValue]], length: int, left: bool) -> list[Tensor]:
-        """Keys and values [L, rows, heads, length, head_dim] of all pictures, with nothing on the left or on the right."""
-        both = []
-        for part in range(2):
-            blocks = []
-            for pictures in zip(*each, strict=True):
-                short = [length - picture[part].shape[2] for picture in pictures]
-                blocks.append(torch.cat([
-                    F.pad(picture[part], (0, 0, count, 0) if left else (0, 0, 0, count)) if count else picture[part]
-                    for picture, count in zip(pictures, short, strict=True)
-                ]))  # fmt: skip
-            both.append(torch.stack([self._rows(block) for block in blocks]))
-        return both
+        """Each block's keys and values [rows, 2, heads, length, head_dim], with nothing on the left or on the right."""
+        blocks = []
+        for pictures in zip(*each, strict=True):
+            pairs = [torch.stack(picture, dim=1) for picture in pictures]
+            short = [length - pair.shape[3] for pair in pairs]
+            blocks.append(self._rows(torch.cat([
+                F.pad(pair, (0, 0, count, 0) if left else (0, 0, 0, count)) if count else pair
+                for pair, count in zip(pairs, short, strict=True)
+            ])))  # fmt: skip
+        return blocks
 
     def __call__(self, latents: Tensor, step: int) -> Tensor:
         """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]."""
@@ -120,7 +114,7 @@ class Denoiser:
         shown = self._inputs._replace(shown=torch.ones_like(self._inputs.shown))
         out = self._step(self._patchify(self._rows(latents)), self._modulations[-1], *shown)
         return [
-            appended(canvas.past, list(zip(out.keys[:, row : row + 1], out.values[:, row : row + 1], strict=True)))
+            appended(canvas.past, list(zip(*out.own[:, row : row + 1].unbind(2), strict=True)))
             for row, canvas in enumerate(self.canvases)
         ]
 
@@ -131,7 +125,7 @@ class Denoiser:
 
 
 def _modulations(model: Any, sigmas: Tensor) -> Tensor:
-    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps, 3 L + 1, 3, 1, 1, width]."""
+    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps, 1, 1, (3 L + 1) * 3 * width]."""
     weight = model.patch_embed.proj.weight
     temb, embedded = model.time_embed(weight, sigmas.to(weight.device))
     norms = [norm for block in model.transformer_blocks for norm in (block.norm1, block.norm2, block.norm3)]
@@ -139,6 +133,6 @@ def _modulations(model: Any, sigmas: Tensor) -> Tensor:
     tables = [norm.linear_2(norm.linear_1(F.silu(embedded))) + temb for norm in norms]
     last = model.norm_out.linear_2(model.norm_out.linear_1(F.silu(embedded))) + temb[:, : 2 * width]
     tables.append(F.pad(last, (0, width)))
-    all_of_them = torch.stack(tables, dim=1).unflatten(-1, (3, 1, 1, width))
+    all_of_them = torch.stack(tables, dim=1).unflatten(-1, (3, width))
     all_of_them[:, :, 1] += 1
-    return all_of_them
+    return all_of_them.flatten(1)[:, None, None]

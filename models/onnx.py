@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,9 @@ READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
-    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (2, 4), "turn_across": (2, 4), "past_keys": (1, 3),
-    "past_values": (1, 3), "text_keys": (1, 3), "text_values": (1, 3), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
+    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past": (0, 3),
+    "text": (0, 3), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
 }  # fmt: skip
-
-
-_ROOMS = ("past_keys", "past_values")
 
 
 class OnnxMissingError(DuoGenError):
@@ -66,20 +63,21 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     width, reading = heads * size, heads if dit.segment_heads else 1
     shapes: dict[str, tuple[int, ...]] = {
         "tokens": (pictures, tokens, config.out_channels * dit.patch**2),
-        "modulations": (3 * blocks + 1, 3, 1, 1, width),
+        "modulations": (1, 1, (3 * blocks + 1) * 3 * width),
         "shown": (1, 1, 1),
-        "turn": (blocks, 2, pictures, 1, tokens, size),
-        "turn_across": (blocks, 2, pictures, 1, tokens, size),
-        "past_keys": (blocks, pictures, heads, past, size),
-        "past_values": (blocks, pictures, heads, past, size),
-        "text_keys": (blocks, pictures, heads, text, size),
-        "text_values": (blocks, pictures, heads, text, size),
+        "turn": (blocks, pictures, 2, 1, tokens, size),
+        "turn_across": (blocks, pictures, 2, 1, tokens, size),
+        "past": (pictures, 2, heads, past, size),
+        "text": (pictures, 2, heads, text, size),
         "reads": (pictures, reading, 1, text),
         "learned": (pictures, tokens, width),
         "sees": (pictures, 1, 1, past + tokens),
     }
-    example = {name: torch.randn(shape, dtype=pipeline.transformer.dtype) for name, shape in shapes.items()}
-    paths = [_write(Step(dit), example, _AXES, folder / f"{STEP}.onnx", ("answer", "keys", "values"))]
+    kind = pipeline.transformer.dtype
+    example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
+    for name in ("past", "text"):
+        example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
+    paths = [_write(Step(dit), example, _AXES, folder / f"{STEP}.onnx", ("answer", "own"))]
     states = torch.randn(1, text, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
     paths.append(
         _write(pipeline.connector, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("vectors",))
@@ -103,7 +101,7 @@ def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
         "sees": torch.zeros(tokens, room + tokens, dtype=reading.weights.embedding.dtype),
     }
     axes: dict[str, tuple[int, ...]] = {"hidden": (0,), "positions": (1,), "sees": (0, 1)}
-    for part, name in enumerate(_ROOMS):
+    for part, name in enumerate(("past_keys", "past_values")):
         example[name] = [torch.randn_like(layer.rooms[part]) for layer in layers]
         axes[name] = (2,)
     return _write(reading, example, axes, path, ("logits", "states", "keys", "values"))
@@ -226,9 +224,9 @@ class OnnxBackend:
     def _read(
         self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        given: dict[str, Tensor | None] = {"hidden": hidden, "positions": positions, "sees": sees}
-        for name, rooms in zip(_ROOMS, (past_keys, past_values), strict=True):
-            given |= {f"{name}_{number}": room for number, room in enumerate(rooms)}
+        given: dict[str, Tensor | list[Tensor]] = {
+            "hidden": hidden, "positions": positions, "sees": sees, "past_keys": past_keys, "past_values": past_values,
+        }  # fmt: skip
         (count, width), (_, heads, _, size) = hidden.shape, past_keys[0].shape
         own = (len(past_keys), heads, count, size)
         outs = [
@@ -241,19 +239,17 @@ class OnnxBackend:
     def _see(self, patches: Tensor, cosine: Tensor, sine: Tensor, windows: Tensor) -> Tensor:
         config = self.pipeline.mllm.config.vision_config
         seen = patches.new_empty(len(patches) // config.spatial_merge_size**2, config.out_hidden_size)
-        given: dict[str, Tensor | None] = {"patches": patches, "cosine": cosine, "sine": sine, "windows": windows}
+        given = {"patches": patches, "cosine": cosine, "sine": sine, "windows": windows}
         return self._seeing(given, [seen])[0]
 
-    def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | None) -> StepOutput:
-        given = dict(zip(StepInputs._fields, inputs, strict=True)) | {"tokens": tokens, "modulations": modulations}
-        past = given["past_keys"]
-        assert past is not None
-        (rows, count, _), (blocks, _, heads, before, size) = tokens.shape, past.shape
+    def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
+        given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
+        given |= {"tokens": tokens, "modulations": modulations}
+        (rows, count, _), (_, _, heads, before, size) = tokens.shape, given["past"][0].shape
         if given["sees"] is None:
             given["sees"] = tokens.new_zeros(rows, 1, 1, before + count)
-        own = (blocks, rows, heads, count, size)
-        outs = [torch.empty_like(tokens), tokens.new_empty(own), tokens.new_empty(own)]
-        return StepOutput(*self._step(given, outs))
+        own = tokens.new_empty(len(given["past"]), rows, 2, heads, count, size)
+        return StepOutput(*self._step(given, [torch.empty_like(tokens), own]))
 
 
 class _Runner:
@@ -274,14 +270,15 @@ class _Runner:
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
-    def __call__(self, given: dict[str, Tensor | None], outs: Sequence[Tensor]) -> Sequence[Tensor]:
+    def __call__(self, given: Mapping[str, Tensor | list[Tensor]], outs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Fills `outs`."""
+        flat: dict[str, Tensor] = {}
+        for name, value in given.items():
+            flat |= {f"{name}_{n}": each for n, each in enumerate(value)} if isinstance(value, list) else {name: value}
         binding = self._session.io_binding()
         held = []  # until the run is over
         for name in self._inputs:
-            tensor = given[name]
-            assert tensor is not None
-            held.append(tensor.detach().contiguous())
+            held.append(flat[name].detach().contiguous())
             binding.bind_input(name, *self._place(held[-1]))
         for name, out in zip(self._outputs, outs, strict=True):
             binding.bind_output(name, *self._place(out))

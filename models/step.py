@@ -16,36 +16,33 @@ class StepInputs(NamedTuple):
     """What stays the same in all steps of the same pictures. P pictures (and branches) of N tokens, L blocks.
 
     `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
-    [L, 2, P or 1, 1, N, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
-    `past_keys`, `past_values` [L, P, heads, M, head_dim]: of the pictures before. `text_keys`, `text_values`
-    [L, P, heads, S, head_dim]. `reads` [P, heads or 1, N or 1, S]: cross-attention's bias. `learned` [P or 1, N, width]: learned
-    positions, if there are any. `sees` [P, 1, N or 1, M + N]: self-attention's bias, where not all see all.
+    [L, P or 1, 2, 1, N, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
+    `past`, of each block, [P, 2, heads, M, head_dim]: keys and values of the pictures before; `text`, [P, 2, heads, S, head_dim]: of
+    the text. `reads` [P, heads or 1, N or 1, S]: cross-attention's bias. `learned` [P or 1, N, width]: learned positions, if there
+    are any. `sees` [P, 1, N or 1, M + N]: self-attention's bias, where not all see all.
     """
 
     shown: Tensor
     turn: Tensor
     turn_across: Tensor
-    past_keys: Tensor
-    past_values: Tensor
-    text_keys: Tensor
-    text_values: Tensor
+    past: list[Tensor]
+    text: list[Tensor]
     reads: Tensor
     learned: Tensor | None
     sees: Tensor | None
 
 
 class StepOutput(NamedTuple):
-    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values` [L, P, heads, N, head_dim]: the tokens' own."""
+    """`answer` [P, N, patch values]: what the network says, in tokens. `own` [L, P, 2, heads, N, head_dim]: their keys and values."""
 
     answer: Tensor
-    keys: Tensor
-    values: Tensor
+    own: Tensor
 
 
 class StepFunction(Protocol):
     """A `Step`, in torch or elsewhere."""
 
-    def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | None) -> StepOutput:
+    def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
         """One step; `inputs` are `StepInputs`."""
 
 
@@ -68,50 +65,46 @@ class Step(nn.Module):
         self.qkv = [torch.cat([a.to_q.weight, a.to_k.weight, a.to_v.weight]).detach() for a in attentions]
 
     def forward(
-        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, past_keys: Tensor,
-        past_values: Tensor, text_keys: Tensor, text_values: Tensor, reads: Tensor, learned: Tensor | None = None,
-        sees: Tensor | None = None,
+        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, past: list[Tensor],
+        text: list[Tensor], reads: Tensor, learned: Tensor | None = None, sees: Tensor | None = None,
     ) -> StepOutput:  # fmt: skip
         """The step on tokens [P, N, patch values].
 
         Args:
-            modulations: [3 L + 1, 3, P or 1, N or 1, width]: shift, scale (plus one) and gate of each norm.
+            modulations: [P or 1, N or 1, (3 L + 1) * 3 * width]: shift, scale (plus one) and gate of each norm.
         """
         hidden = F.linear(tokens, self.embed, self.bias) + shown * self.shown
         width = hidden.shape[-1:]
-        keys, values = [], []
+        parts, own = modulations.split(width[0], dim=-1), []
         for number, block in enumerate(self.blocks):
             if learned is not None:
                 hidden = hidden + learned
-            shift, scale, gate = modulations[3 * number]
+            shift, scale, gate = parts[9 * number : 9 * number + 3]
             normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
-            query, key, value = (
-                F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-            )
-            pair = F.rms_norm(torch.stack([query, key]), query.shape[-1:], eps=1e-6)
+            heads = F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1)).permute(0, 2, 3, 1, 4)
+            pair = F.rms_norm(heads[:, :2], heads.shape[-1:], eps=1e-6)
             swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
-            query, key = torch.addcmul(pair * turn[number], swapped, turn_across[number])
-            keys.append(key)
-            values.append(value)
-            key = torch.cat([past_keys[number], key], dim=2)
-            value = torch.cat([past_values[number], value], dim=2)
-            out = attend(query, key, value, sees).transpose(1, 2).flatten(2)
+            turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
+            own.append(torch.cat([turned[:, 1:], heads[:, 2:]], dim=1))
+            key, value = torch.cat([past[number], own[-1]], dim=3).unbind(1)
+            out = attend(turned[:, 0], key, value, sees).transpose(1, 2).flatten(2)
             hidden = torch.addcmul(hidden, gate, block.attn1.to_out[0](out))
 
-            shift, scale, gate = modulations[3 * number + 1]
+            shift, scale, gate = parts[9 * number + 3 : 9 * number + 6]
             normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
             cross = block.attn2
             query = cross.to_q(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             query = F.rms_norm(query, query.shape[-1:], cross.norm_q.weight, cross.norm_q.eps)
-            out = attend(query, text_keys[number], text_values[number], reads).transpose(1, 2).flatten(2)
+            key, value = text[number].unbind(1)
+            out = attend(query, key, value, reads).transpose(1, 2).flatten(2)
             hidden = torch.addcmul(hidden, gate, cross.to_out[0](out))
 
-            shift, scale, gate = modulations[3 * number + 2]
+            shift, scale, gate = parts[9 * number + 6 : 9 * number + 9]
             normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
             hidden = torch.addcmul(hidden, gate, block.ff(normed))
-        shift, scale, _ = modulations[-1]
+        shift, scale, _ = parts[-3:]
         normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
-        return StepOutput(self.out(normed), torch.stack(keys), torch.stack(values))
+        return StepOutput(self.out(normed), torch.stack(own))
 
 
 def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +114,7 @@ def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tenso
     """
     blocks: Any = dit.model.transformer_blocks
     norms = torch.stack([torch.stack([b.attn1.norm_q.weight, b.attn1.norm_k.weight]) for b in blocks])
-    norms = norms[:, :, None, None, None]
+    norms = norms[:, None, :, None, None]  # blocks, pictures, queries and keys, heads, tokens, head_dim
     half = norms.shape[-1] // 2
     signed = torch.cat([-norms[..., half:], norms[..., :half]], dim=-1)
-    return (norms * cosines).to(norms.dtype), (signed * sines).to(norms.dtype)
+    return (norms * cosines[:, None]).to(norms.dtype), (signed * sines[:, None]).to(norms.dtype)
