@@ -21,7 +21,10 @@ def bench(
         ),
     ] = None,
     rival: Annotated[
-        list[str] | None, typer.Option(help="stock, strict, fast, or fast without a part; repeatable. All without it.")
+        list[str] | None,
+        typer.Option(
+            help="stock, strict, fast, onnx, 'few steps', fast without a part ...; repeatable. All without it."
+        ),
     ] = None,
     at_once: Annotated[
         list[int] | None, typer.Option(min=1, max=256, help="Plans at a time, for 'batch'; repeatable.")
@@ -31,19 +34,20 @@ def bench(
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale; 1 switches it off.")] = None,
     model: Model = None,
     device: Device = None,
-    backend: Annotated[str, typer.Option(envvar="DUOGEN_BACKEND", help="torch or onnx, for all but stock.")] = "torch",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures there, as JSON.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Time this model's fast path against a plain composition of the stock libraries, side by side.
 
-    Everything runs in turns in one process; the ratios mean more than the seconds. Nothing else should run on the machine.
+    All run in turns, each in a process of its own; the ratios mean more than the seconds. Nothing else should run on the machine.
     """
     from duogen.benchmarks.batch import throughput
     from duogen.benchmarks.machine import describe, matrix_peak, start_up
+    from duogen.benchmarks.racer import racers
     from duogen.benchmarks.report import save, tables
     from duogen.benchmarks.rivals import RIVALS
-    from duogen.benchmarks.run import WORKS, compare
+    from duogen.benchmarks.run import compare
+    from duogen.benchmarks.work import WORKS
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
 
@@ -54,7 +58,7 @@ def bench(
     ):
         if name not in known:
             raise InputError(f"{name!r} is none of {', '.join(known)}")
-    agent = load(model, device, backend)  # type: ignore[arg-type]
+    agent = load(model, device)
     settings = agent.pipeline.resolve(PaintSettings(steps=steps, guidance=guidance))
     peak = matrix_peak()
     report: dict[str, Any] = {
@@ -65,13 +69,16 @@ def bench(
     def note(said: str) -> None:
         print(said, file=sys.stderr)
 
-    for name in works:
-        if name == "batch":
-            report["batch"] = throughput(agent, at_once or [1, 2, 4, 8, 16, 32], settings, repeats, peak, note)
-        elif name == "start-up":
-            report["start_up"] = start_up()
-        else:
-            report["works"][name] = compare(agent, WORKS[name](), rivals, settings, repeats, peak, note)
-        if output is not None:
-            save(report, output)
+    timed = [name for name in works if name in WORKS]
+    with racers(rivals if timed else [], None if model is None else str(model), device) as ready:
+        for name in timed:
+            report["works"][name] = compare(ready, name, settings, repeats, peak, note)
+            if output is not None:
+                save(report, output)
+    if "batch" in works:
+        report["batch"] = throughput(agent, at_once or [1, 2, 4, 8, 16, 32], settings, repeats, peak, note)
+    if "start-up" in works:
+        report["start_up"] = start_up()
+    if output is not None:
+        save(report, output)
     print(json.dumps(report, indent=2) if as_json else tables(report))

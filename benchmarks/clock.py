@@ -51,6 +51,7 @@ class Clock:
             # Within `generate` the forward passes are counted, and timed with it.
             put(pipeline.mllm, "forward", "text", lambda input_ids, **_: input_ids.shape[1])
             put(pipeline.connector, "forward", "connector", None)
+            put(pipeline.backend, "connect", "connector", None)
             put(dit, "context", "condition", None)
             put(pipeline.transformer, "forward", "denoising", lambda shown, *_, **__: _tokens(dit, shown))
             put(

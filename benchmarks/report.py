@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from duogen.benchmarks.clock import PARTS
+from duogen.benchmarks.rivals import RIVALS
 from duogen.document import write_atomically
 
 
@@ -41,15 +42,26 @@ def _work(rows: dict[str, Any]) -> str:
         lines.append((
             rival, f"{row['ratio']:.2f}", f"{row['seconds']:.2f}", _spread(row["spread"]),
             *(f"{row['parts'][part]:.2f}" for part in (*PARTS, "else")), f"{tokens['text']:,}",
-            f"{tokens['condition'] + tokens['denoising']:,}", f"{sum(row['flops'].values()) / 1e9:.1f}",
-            f"{row['share_of_peak']:.2f}", "-" if row["memory"] is None else f"{row['memory'] / 2**20:.0f}",
+            f"{tokens['condition'] + tokens['denoising']:,}", *_arithmetic(row), "-" if row["memory"] is None else f"{row['memory'] / 2**20:.0f}",
         ))  # fmt: skip
     said = _markdown(head, lines)
-    if fast := rows.get("fast"):
-        steps = ", ".join(f"{1000 * seconds:.1f}" for seconds in fast["step_seconds"])
-        said += f"\n\nA denoising step of `fast`, in ms, by picture: {steps}."
-    furthest = max(row["pixels"]["mean"] for row in rows.values()), max(row["pixels"]["most"] for row in rows.values())
-    return f"{said}\n\nPixels differ from the first line's by {furthest[0]:.2f} of 255 on the average, by {furthest[1]} at most."
+    for rival in ("fast", "onnx"):
+        if rival in rows:
+            steps = ", ".join(f"{1000 * seconds:.1f}" for seconds in rows[rival]["step_seconds"])
+            said += f"\n\nA denoising step of `{rival}`, in ms, by picture: {steps}."
+    alike = {rival: row["pixels"] for rival, row in rows.items() if RIVALS[rival].steps is None}
+    furthest = max(row["mean"] for row in alike.values()), max(row["most"] for row in alike.values())
+    said += (
+        f"\n\nPixels differ from the first line's by {furthest[0]:.2f} of 255 on the average, by {furthest[1]} at most"
+    )
+    others = [f"by {row['pixels']['mean']:.2f} with {rival}" for rival, row in rows.items() if rival not in alike]
+    return f"{said}{'; ' * bool(others)}{', '.join(others)}."
+
+
+def _arithmetic(row: dict[str, Any]) -> tuple[str, str]:
+    """GFLOP, and the share of the peak; "-" where operations weren't counted."""
+    flops = sum(row["flops"].values())
+    return (f"{flops / 1e9:.1f}", f"{row['share_of_peak']:.2f}") if row["flops"]["denoising"] else ("-", "-")
 
 
 def _batch(rows: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -25,8 +26,23 @@ from duogen.models.mllm import QwenVL
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import Session
 
-Rival = Callable[[Agent, Work, PaintSettings], list[Image.Image]]
+FEW = 2
+"""Denoising steps of the rivals that take few."""
+
+Run = Callable[[Agent, Work, PaintSettings], list[Image.Image]]
 """Does some work and returns its pictures."""
+
+
+class Rival(NamedTuple):
+    """Who is timed: what it does, what its networks run on, and its number of denoising steps, where that isn't everybody's."""
+
+    run: Run
+    backend: Literal["torch", "onnx"] = "torch"
+    steps: int | None = None
+
+    def settings(self, common: PaintSettings) -> PaintSettings:
+        """Its own, given those of all."""
+        return common if self.steps is None else common.model_copy(update={"steps": self.steps})
 
 
 def stock(agent: Agent, work: Work, settings: PaintSettings) -> list[Image.Image]:
@@ -56,11 +72,11 @@ def fast(agent: Agent, work: Work, settings: PaintSettings) -> list[Image.Image]
 
 
 def _without(away: Callable[[], AbstractContextManager[object]]) -> Rival:
-    def rival(agent: Agent, work: Work, settings: PaintSettings) -> list[Image.Image]:
+    def run(agent: Agent, work: Work, settings: PaintSettings) -> list[Image.Image]:
         with away():
             return fast(agent, work, settings)
 
-    return rival
+    return Rival(run)
 
 
 @contextmanager
@@ -176,9 +192,12 @@ def _no_latents() -> Iterator[None]:
 
 
 RIVALS: dict[str, Rival] = {
-    "stock": stock,
-    "strict": strict_path,
-    "fast": fast,
+    "stock": Rival(stock),
+    "strict": Rival(strict_path),
+    "fast": Rival(fast),
+    "onnx": Rival(fast, "onnx"),
+    "few steps": Rival(fast, steps=FEW),
+    "onnx, few steps": Rival(fast, "onnx", FEW),
     "- sessions": _without(_no_sessions),
     "- context K/V": _without(_no_context),
     "- frame K/V": _without(_no_frames),

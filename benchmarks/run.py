@@ -1,86 +1,88 @@
-"""Times the rivals side by side, in one process and in turns; one JSON, one table.
+"""Times the rivals side by side, in turns; one JSON, one table.
 
     python -m benchmarks.run            # the same as: duogen bench
 
-Every rival warms up once on each work; then all of them run in turns, so that whatever else the machine does falls on all
-alike. Medians and spread are of the repetitions; FLOPs are counted in a run of their own, which isn't timed.
+Every rival stands ready in a process of its own and warms up once on each work; then they run in turns, so that whatever else
+the machine does falls on all alike. Medians and spread are of the repetitions; FLOPs are counted in the run that warms up.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from functools import partial
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from duogen.agent.agent import Agent
-from duogen.benchmarks.clock import PARTS, Clock
+from duogen.benchmarks.clock import PARTS
+from duogen.benchmarks.racer import Outcome, Racer
 from duogen.benchmarks.rivals import RIVALS
-from duogen.benchmarks.turns import Runs, in_turns
-from duogen.benchmarks.work import Work, edit_of, plan_of
 from duogen.models.sampler import PaintSettings
-
-WORKS: dict[str, Callable[[], Work]] = {
-    "one picture": partial(plan_of, 1),
-    **{f"plan of {count}": partial(plan_of, count) for count in (2, 4, 8, 16)},
-    **{f"edit of {count}": partial(edit_of, count) for count in (1, 4, 8)},
-}
 
 
 def compare(
-    agent: Agent,
-    work: Work,
-    rivals: Sequence[str],
+    ready: Mapping[str, Racer],
+    work: str,
     settings: PaintSettings,
     repeats: int,
     peak: float,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """What each rival takes for some work, and how far its pictures are from those of the first.
+    """What each rival takes for some work of `WORKS`, and how far its pictures are from those of the first.
 
     Args:
         peak: floating-point operations a second of a matrix product.
     """
-    ways = {rival: partial(RIVALS[rival], agent, work, settings) for rival in rivals}
-    counted = {rival: Clock(flops=True) for rival in rivals}
-    for rival, run in ways.items():  # the warm-up, too
-        with counted[rival].watching(agent.pipeline):
-            run()
-    runs = in_turns(agent.pipeline, ways, work.name, repeats, note)
-    first = runs[rivals[0]]
+    counted = {rival: racer.run(work, settings, flops=True) for rival, racer in ready.items()}
+    for rival, of_it in counted.items():  # operations are counted in torch alone
+        of_it.flops = counted.get(_twin(rival, ready), of_it).flops
+    runs: dict[str, list[Outcome]] = {rival: [] for rival in ready}
+    for turn in range(repeats):
+        for rival, racer in ready.items():
+            runs[rival].append(racer.run(work, settings))
+        note(f"{work}: {turn + 1}/{repeats}")
+    first, *_ = runs.values()
     return {
         rival: {
             **_row(done, counted[rival], peak),
-            "ratio": first.middle / done.middle,
-            "memory": done.memory,
-            "pixels": _differences(first.result, done.result),
+            "ratio": _middle(first) / _middle(done),
+            "pixels": _differences(first[-1].pictures, done[-1].pictures),
         }
         for rival, done in runs.items()
     }
 
 
-def _row(runs: Runs[list[Image.Image]], counted: Clock, peak: float) -> dict[str, Any]:
-    middle = runs.middle
-    parts = {part: statistics.median(clock.seconds[part] for clock in runs.clocks) for part in PARTS}
+def _twin(rival: str, ready: Mapping[str, Racer]) -> str:
+    """Who does the same in torch."""
+    plain = RIVALS[rival]._replace(backend="torch")
+    return next((name for name in ready if RIVALS[name] == plain), rival)
+
+
+def _middle(runs: Sequence[Outcome]) -> float:
+    return statistics.median(run.took for run in runs)
+
+
+def _row(runs: Sequence[Outcome], counted: Outcome, peak: float) -> dict[str, Any]:
+    middle = _middle(runs)
+    parts = {part: statistics.median(run.seconds.get(part, 0.0) for run in runs) for part in PARTS}
     return {
         "seconds": middle,
-        "spread": [min(runs.seconds), max(runs.seconds)],
+        "spread": [min(run.took for run in runs), max(run.took for run in runs)],
         "parts": parts | {"else": max(0.0, middle - sum(parts.values()))},
-        "tokens": {part: counted.tokens[part] for part in ("text", "condition", "denoising")},
-        "flops": {part: counted.flops[part] for part in PARTS},
+        "tokens": {part: counted.tokens.get(part, 0) for part in ("text", "condition", "denoising")},
+        "flops": {part: counted.flops.get(part, 0) for part in PARTS},
         "share_of_peak": sum(counted.flops.values()) / middle / peak,
-        "share_of_peak_denoising": counted.flops["denoising"] / parts["denoising"] / peak,
-        "step_seconds": _by_picture(runs.clocks, len(runs.result)),
+        "step_seconds": _by_picture(runs, len(runs[0].pictures)),
+        "memory": max((run.memory for run in runs if run.memory is not None), default=None),
     }
 
 
-def _by_picture(clocks: list[Clock], pictures: int) -> list[float]:
+def _by_picture(runs: Sequence[Outcome], pictures: int) -> list[float]:
     """The median denoising step of each picture, over all runs."""
-    steps = [np.array_split(clock.calls["denoising"], pictures) for clock in clocks]
-    return [float(np.median(np.concatenate(runs))) for runs in zip(*steps, strict=True)]
+    steps = [np.array_split(run.calls["denoising"], pictures) for run in runs]
+    return [float(np.median(np.concatenate(each))) for each in zip(*steps, strict=True)]
 
 
 def _differences(ours: Sequence[Image.Image], theirs: Sequence[Image.Image]) -> dict[str, float]:
@@ -93,4 +95,5 @@ def _differences(ours: Sequence[Image.Image], theirs: Sequence[Image.Image]) -> 
 if __name__ == "__main__":
     from duogen.cli import main
 
-    main(["bench"])
+    sys.argv[1:1] = ["bench"]
+    main()

@@ -6,9 +6,10 @@ for every rival and for random weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -57,6 +58,13 @@ def edit_of(references: int) -> Work:
     scenes = [Scene("shelf", {PLACES[n % 9]: Thing(OBJECTS[n % 8], COLOURS[n % 8])}) for n in range(references)]
     step = GRAMMAR.say(action("add", colour="red", kind="ball", place=PLACES[8]), 0.0)
     return Work(f"edit of {references}", "Put a red ball in the bottom right.", tuple(map(render, scenes)), (step,))
+
+
+WORKS: dict[str, Callable[[], Work]] = {
+    "one picture": partial(plan_of, 1),
+    **{f"plan of {count}": partial(plan_of, count) for count in (2, 4, 8, 16)},
+    **{f"edit of {count}": partial(edit_of, count) for count in (1, 4, 8)},
+}
 
 
 class Script(LogitsProcessor):

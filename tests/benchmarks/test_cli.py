@@ -10,7 +10,9 @@ import pytest
 
 from duogen.benchmarks import batch
 from duogen.benchmarks.machine import begin_peak, matrix_peak, peak_memory
+from duogen.benchmarks.racer import Racer
 from duogen.cli import run
+from duogen.errors import DuoGenError
 
 
 def test_a_work_and_a_batch_leave_a_table_and_a_json(
@@ -18,14 +20,16 @@ def test_a_work_and_a_batch_leave_a_table_and_a_json(
 ) -> None:
     monkeypatch.setattr(batch, "REQUESTS", 4)
     path = tmp_path / "figures.json"
-    chosen = ["--work", "plan of 2", "--work", "batch", "--rival", "stock", "--rival", "fast", "--at-once", "4"]
+    chosen = ["--work", "plan of 2", "--work", "batch", "--at-once", "4"]
+    chosen += ["--rival", "stock", "--rival", "fast", "--rival", "few steps"]
     assert run(["bench", *chosen, "--repeats", "1", "--steps", "1", "-o", str(path)]) == 0
     printed = capsys.readouterr().out
     report = json.loads(path.read_text())
     rows = report["works"]["plan of 2"]
-    assert set(rows) == {"stock", "fast"} and report["steps"] == 1 and report["peak_flops"] > 1e9
+    assert set(rows) == {"stock", "fast", "few steps"} and report["steps"] == 1 and report["peak_flops"] > 1e9
     assert rows["stock"]["ratio"] == 1 and rows["fast"]["tokens"]["text"] < rows["stock"]["tokens"]["text"]
     assert len(rows["fast"]["step_seconds"]) == 2 and min(rows["fast"]["step_seconds"]) > 0
+    assert rows["few steps"]["tokens"]["denoising"] == 2 * rows["fast"]["tokens"]["denoising"]
     for row in rows.values():
         assert sum(row["parts"].values()) == pytest.approx(row["seconds"], rel=0.01)
         assert row["flops"]["denoising"] > 0 and 0 < row["share_of_peak"] < 1.5
@@ -33,6 +37,11 @@ def test_a_work_and_a_batch_leave_a_table_and_a_json(
     assert len({row["pictures"] for row in report["batch"].values()}) == 1
     for said in ("**plan of 2**", "| stock | 1.00 |", "**Batch**", "A denoising step of `fast`, in ms, by picture"):
         assert said in printed
+
+
+def test_a_rival_that_fails_is_heard(tmp_path: Path) -> None:
+    with pytest.raises(DuoGenError, match=r"a rival failed: fast: .*not a DuoGen model folder"):
+        Racer("fast", str(tmp_path), None)
 
 
 @pytest.mark.parametrize("option", [["--work", "plan of 3"], ["--rival", "fastest"]])
