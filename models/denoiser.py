@@ -72,12 +72,16 @@ class Denoiser:
         empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
         nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
         turn, turn_across = turns(dit, *waves)
+        past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, left=True)
+        text_keys, text_values = self._padded([canvas.context for canvas in canvases], text, left=False)
         self._inputs = StepInputs(
             shown=weight.new_zeros(1, 1, 1),
             turn=turn,
             turn_across=turn_across,
-            past=self._stacked([canvas.past or nothing for canvas in canvases], before, left=True),
-            text=self._stacked([canvas.context for canvas in canvases], text, left=False),
+            past_keys=past_keys,
+            past_values=past_values,
+            text_keys=text_keys,
+            text_values=text_values,
             reads=as_bias(torch.stack(masks, dim=1).flatten(0, 1), weight.dtype),
             learned=self._rows(torch.stack(learned)) if learned else None,
             sees=sees,
@@ -88,17 +92,18 @@ class Denoiser:
         """What is said of each picture, for each branch of each: all pictures' first branches come first."""
         return each if self.branches == 1 else each.repeat(self.branches, *[1] * (each.ndim - 1))
 
-    def _stacked(self, each: Sequence[Sequence[KeyValue]], length: int, left: bool) -> list[Tensor]:
-        """Each block's keys and values [rows, 2, heads, length, head_dim], with nothing on the left or on the right."""
-        blocks = []
-        for pictures in zip(*each, strict=True):
-            pairs = [torch.stack(picture, dim=1) for picture in pictures]
-            short = [length - pair.shape[3] for pair in pairs]
-            blocks.append(self._rows(torch.cat([
-                F.pad(pair, (0, 0, count, 0) if left else (0, 0, 0, count)) if count else pair
-                for pair, count in zip(pairs, short, strict=True)
-            ])))  # fmt: skip
-        return blocks
+    def _padded(self, each: Sequence[Sequence[KeyValue]], length: int, left: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Each block's keys, and its values, [rows, heads, length, head_dim], with nothing on the left or on the right."""
+
+        def together(parts: Sequence[Tensor]) -> Tensor:
+            short = [length - part.shape[2] for part in parts]
+            return self._rows(torch.cat([
+                F.pad(part, (0, 0, count, 0) if left else (0, 0, 0, count)) if count else part
+                for part, count in zip(parts, short, strict=True)
+            ]))  # fmt: skip
+
+        blocks = [[together(parts) for parts in zip(*pictures, strict=True)] for pictures in zip(*each, strict=True)]
+        return [keys for keys, _ in blocks], [values for _, values in blocks]
 
     def __call__(self, latents: Tensor, step: int) -> Tensor:
         """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]."""

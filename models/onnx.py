@@ -32,8 +32,8 @@ READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
-    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past": (0, 3),
-    "text": (0, 3), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
+    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past_keys": (0, 2),
+    "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
 }  # fmt: skip
 
 
@@ -67,17 +67,17 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
         "shown": (1, 1, 1),
         "turn": (blocks, pictures, 2, 1, tokens, size),
         "turn_across": (blocks, pictures, 2, 1, tokens, size),
-        "past": (pictures, 2, heads, past, size),
-        "text": (pictures, 2, heads, text, size),
+        **dict.fromkeys(("past_keys", "past_values"), (pictures, heads, past, size)),
+        **dict.fromkeys(("text_keys", "text_values"), (pictures, heads, text, size)),
         "reads": (pictures, reading, 1, text),
         "learned": (pictures, tokens, width),
         "sees": (pictures, 1, 1, past + tokens),
     }
     kind = pipeline.transformer.dtype
     example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
-    for name in ("past", "text"):
+    for name in ("past_keys", "past_values", "text_keys", "text_values"):
         example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
-    paths = [_write(Step(dit), example, _AXES, folder / f"{STEP}.onnx", ("answer", "own"))]
+    paths = [_write(Step(dit, fused=False), example, _AXES, folder / f"{STEP}.onnx", ("answer", "own"))]
     states = torch.randn(1, text, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
     paths.append(
         _write(pipeline.connector, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("vectors",))
@@ -245,10 +245,10 @@ class OnnxBackend:
     def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
         given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
         given |= {"tokens": tokens, "modulations": modulations}
-        (rows, count, _), (_, _, heads, before, size) = tokens.shape, given["past"][0].shape
+        (rows, count, _), (_, heads, before, size) = tokens.shape, given["past_keys"][0].shape
         if given["sees"] is None:
             given["sees"] = tokens.new_zeros(rows, 1, 1, before + count)
-        own = tokens.new_empty(len(given["past"]), rows, 2, heads, count, size)
+        own = tokens.new_empty(len(given["past_keys"]), rows, 2, heads, count, size)
         return StepOutput(*self._step(given, [torch.empty_like(tokens), own]))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duogen.models.attention import attend
-from duogen.models.dit import CosmosDiT
+from duogen.models.dit import CosmosDiT, KeyValue
 
 
 class StepInputs(NamedTuple):
@@ -17,16 +17,18 @@ class StepInputs(NamedTuple):
 
     `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
     [L, P or 1, 2, 1, N, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
-    `past`, of each block, [P, 2, heads, M, head_dim]: keys and values of the pictures before; `text`, [P, 2, heads, S, head_dim]: of
-    the text. `reads` [P, heads or 1, N or 1, S]: cross-attention's bias. `learned` [P or 1, N, width]: learned positions, if there
+    `past_keys`, `past_values`, of each block, [P, heads, M, head_dim]: of the pictures before; `text_keys`, `text_values`,
+    [P, heads, S, head_dim]: of the text. `reads` [P, heads or 1, N or 1, S]: cross-attention's bias. `learned` [P or 1, N, width]: learned positions, if there
     are any. `sees` [P, 1, N or 1, M + N]: self-attention's bias, where not all see all.
     """
 
     shown: Tensor
     turn: Tensor
     turn_across: Tensor
-    past: list[Tensor]
-    text: list[Tensor]
+    past_keys: list[Tensor]
+    past_values: list[Tensor]
+    text_keys: list[Tensor]
+    text_values: list[Tensor]
     reads: Tensor
     learned: Tensor | None
     sees: Tensor | None
@@ -50,10 +52,15 @@ class Step(nn.Module):
     """The network of a `CosmosDiT` on tokens, their modulations, and what the step is given besides.
 
     Shares the weights, but for those of queries, keys and values, which are copied into one.
+
+    Args:
+        fused: attend in one call, to one copy of all keys and values; without it, in plain products, to those of the pictures before
+            where they lie. The latter is for onnxruntime, which has no such call that takes our masks.
     """
 
-    def __init__(self, dit: CosmosDiT) -> None:
+    def __init__(self, dit: CosmosDiT, fused: bool = True) -> None:
         super().__init__()
+        self.fused = fused
         model = dit.model
         weight = model.patch_embed.proj.weight
         # The channels behind the latent's are the condition mask and the padding mask, which is zero.
@@ -65,8 +72,9 @@ class Step(nn.Module):
         self.qkv = [torch.cat([a.to_q.weight, a.to_k.weight, a.to_v.weight]).detach() for a in attentions]
 
     def forward(
-        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, past: list[Tensor],
-        text: list[Tensor], reads: Tensor, learned: Tensor | None = None, sees: Tensor | None = None,
+        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor,
+        past_keys: list[Tensor], past_values: list[Tensor], text_keys: list[Tensor], text_values: list[Tensor],
+        reads: Tensor, learned: Tensor | None = None, sees: Tensor | None = None,
     ) -> StepOutput:  # fmt: skip
         """The step on tokens [P, N, patch values].
 
@@ -86,8 +94,9 @@ class Step(nn.Module):
             swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
             turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
             own.append(torch.cat([turned[:, 1:], heads[:, 2:]], dim=1))
-            key, value = torch.cat([past[number], own[-1]], dim=3).unbind(1)
-            out = attend(turned[:, 0], key, value, sees).transpose(1, 2).flatten(2)
+            query, key, value = turned[:, 0], turned[:, 1], heads[:, 2]
+            out = self._attend(query, (past_keys[number], past_values[number]), (key, value), sees)
+            out = out.transpose(1, 2).flatten(2)
             hidden = torch.addcmul(hidden, gate, block.attn1.to_out[0](out))
 
             shift, scale, gate = parts[9 * number + 3 : 9 * number + 6]
@@ -95,8 +104,7 @@ class Step(nn.Module):
             cross = block.attn2
             query = cross.to_q(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             query = F.rms_norm(query, query.shape[-1:], cross.norm_q.weight, cross.norm_q.eps)
-            key, value = text[number].unbind(1)
-            out = attend(query, key, value, reads).transpose(1, 2).flatten(2)
+            out = attend(query, text_keys[number], text_values[number], reads).transpose(1, 2).flatten(2)
             hidden = torch.addcmul(hidden, gate, cross.to_out[0](out))
 
             shift, scale, gate = parts[9 * number + 6 : 9 * number + 9]
@@ -105,6 +113,16 @@ class Step(nn.Module):
         shift, scale, _ = parts[-3:]
         normed = torch.addcmul(shift, F.layer_norm(hidden, width, eps=1e-6), scale)
         return StepOutput(self.out(normed), torch.stack(own))
+
+    def _attend(self, query: Tensor, past: KeyValue, own: KeyValue, bias: Tensor | None) -> Tensor:
+        """Attention of new tokens to the past and to themselves."""
+        if self.fused:
+            return attend(query, torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2), bias)
+        query = query * query.shape[-1] ** -0.5
+        scores = torch.cat([query @ keys.transpose(-1, -2) for keys in (past[0], own[0])], dim=-1)
+        chances = (scores if bias is None else scores + bias).softmax(-1)
+        before = past[0].shape[2]
+        return chances[..., :before] @ past[1] + chances[..., before:] @ own[1]
 
 
 def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:

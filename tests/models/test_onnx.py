@@ -48,14 +48,14 @@ def test_a_step_is_that_of_torch(
     config = pipeline.transformer.config
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
     torch.manual_seed(rows)
-    kept, text = ([torch.randn(rows, 2, heads, count, size) for _ in range(blocks)] for count in (past, 31))
+    lists = [[torch.randn(rows, heads, count, size) for _ in range(blocks)] for count in (past, past, 31, 31)]
     reads = torch.zeros(rows, heads, 1, 31)
     reads[..., 20:] = float("-inf")
     sees = torch.zeros(rows, 1, 1, past + tokens)
     sees[..., :5] = float("-inf")
     given = (
         torch.randn(rows, tokens, 256), torch.randn(1, 1, (9 * blocks + 3) * heads * size), torch.ones(1, 1, 1),
-        *torch.randn(2, blocks, rows, 2, 1, tokens, size), kept, text, reads, torch.randn(rows, tokens, heads * size),
+        *torch.randn(2, blocks, rows, 2, 1, tokens, size), *lists, reads, torch.randn(rows, tokens, heads * size),
         sees if masked else None,
     )  # fmt: skip
     ours = OnnxBackend(pipeline, exported).step()(*given)
