@@ -20,6 +20,16 @@ Steps = Annotated[int | None, typer.Option(envvar="DUOGEN_STEPS", min=1, max=100
 Guidance = Annotated[
     float | None, typer.Option(envvar="DUOGEN_GUIDANCE", min=1, max=30, help="Guidance scale; 1 switches it off.")
 ]
+GuidanceInterval = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="Noise levels, 0 to 1, between which guidance is applied; all without it."),
+]
+StepCache = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Skip steps whose velocity changes by less than this; 0.1 is little, 0 skips none."
+    ),
+]
 Width = Annotated[int | None, typer.Option(envvar="DUOGEN_WIDTH", min=16, max=4096, help="Picture width in pixels.")]
 Height = Annotated[int | None, typer.Option(envvar="DUOGEN_HEIGHT", min=16, max=4096, help="Picture height in pixels.")]
 Model = Annotated[
@@ -46,6 +56,8 @@ def plan(
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    guidance_interval: GuidanceInterval = None,
+    step_cache: StepCache = 0.0,
     width: Width = None,
     height: Height = None,
     max_pictures: Annotated[int, typer.Option(min=0, max=64, help="The answer ends after so many pictures.")] = 16,
@@ -81,18 +93,18 @@ def plan(
 
     from duogen.agent.agent import Agent
     from duogen.agent.teller import Teller
-    from duogen.models.sampler import PaintSettings
     from duogen.models.session import DecodeSettings
 
     if continue_ is not None:
         Agent.unfinished(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
+    settings = _settings(seed, steps, guidance, guidance_interval, step_cache, width, height)
     agent = _load(model, device, backend)
     told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
         "on_event": told,
-        "settings": PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed),
+        "settings": settings,
         "decode": DecodeSettings(temperature=temperature, top_p=top_p, seed=seed),
         "max_pictures": max_pictures,
         "self_check": self_check,
@@ -117,6 +129,8 @@ def draw(
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    guidance_interval: GuidanceInterval = None,
+    step_cache: StepCache = 0.0,
     width: Width = None,
     height: Height = None,
     model: Model = None,
@@ -125,7 +139,8 @@ def draw(
     quiet: Quiet = False,
 ) -> None:
     """Draw one picture from text, without a plan around it."""
-    _paint(instruction, [], output, seed, steps, guidance, width, height, model, device, backend, quiet)
+    painting = (seed, steps, guidance, guidance_interval, step_cache, width, height)
+    _paint(instruction, [], output, painting, model, device, backend, quiet)
 
 
 def edit(
@@ -135,6 +150,8 @@ def edit(
     seed: Seed = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    guidance_interval: GuidanceInterval = None,
+    step_cache: StepCache = 0.0,
     width: Width = None,
     height: Height = None,
     model: Model = None,
@@ -143,7 +160,8 @@ def edit(
     quiet: Quiet = False,
 ) -> None:
     """Edit a given picture, without a plan around it."""
-    _paint(instruction, image, output, seed, steps, guidance, width, height, model, device, backend, quiet)
+    painting = (seed, steps, guidance, guidance_interval, step_cache, width, height)
+    _paint(instruction, image, output, painting, model, device, backend, quiet)
 
 
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
@@ -180,11 +198,7 @@ def _paint(
     instruction: str,
     images: list[Path],
     output: Path,
-    seed: int,
-    steps: int | None,
-    guidance: float | None,
-    width: int | None,
-    height: int | None,
+    painting: tuple[Any, ...],
     model: Path | None,
     device: str | None,
     backend: str,
@@ -198,18 +212,39 @@ def _paint(
     pictures = [Picture.from_file(path) for path in images]
     if output.exists():
         raise InputError(f"{output}: exists already; choose another file with -o")
+    settings = _settings(*painting)
     agent = _load(model, device, backend)
 
     from duogen.agent.events import DenoisingStep
     from duogen.agent.teller import Teller
-    from duogen.models.sampler import PaintSettings
 
-    settings = PaintSettings(steps=steps, guidance=guidance, width=width, height=height, seed=seed)
     told = Teller(output.parent, silent=quiet)
     drawn = agent.edit(instruction, pictures, settings, on_step=lambda step, of: told(DenoisingStep(1, step, of)))
     write_atomically(output, drawn.picture.data)
     told.show(drawn.picture)
     print(output)
+
+
+def _settings(
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    guidance_interval: tuple[float, float] | None,
+    step_cache: float,
+    width: int | None,
+    height: int | None,
+) -> Any:
+    from duogen.models.sampler import PaintSettings
+
+    low, high = guidance_interval or (0.0, 1.0)
+    if not 0 <= low <= high <= 1:
+        raise InputError(
+            f"--guidance-interval goes from a noise level up to another, both within 0..1, not {low} {high}"
+        )
+    return PaintSettings(
+        steps=steps, guidance=guidance, guidance_interval=(low, high), step_cache=step_cache, width=width, height=height,
+        seed=seed,
+    )  # fmt: skip
 
 
 def _load(model: Path | None, device: str | None, backend: str) -> Any:

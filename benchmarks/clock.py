@@ -62,7 +62,12 @@ class Clock:
             )
             put(Denoiser, "__init__", "condition", None)
             put(Denoiser, "keep", "condition", lambda it, latents: it.branches * _seen(latents))
-            put(Denoiser, "__call__", "denoising", lambda it, latents, _: it.branches * _seen(latents))
+            put(
+                Denoiser,
+                "__call__",
+                "denoising",
+                lambda it, latents, _, guided: (it.branches if guided else 1) * _seen(latents),
+            )
             put(pipeline, "encode_picture", "codec", None)
             put(pipeline, "decode_picture", "codec", None)
             yield

@@ -127,8 +127,9 @@ class _PlainDenoiser:
     ) -> None:
         self.dit, (self.canvas,), self.sigmas = dit, canvases, sigmas
 
-    def __call__(self, latent: Tensor, step: int) -> Tensor:
-        return self._run(latent, self.sigmas[step], False, self.canvas.cross_mask).velocity[-1]
+    def __call__(self, latent: Tensor, step: int, guided: bool) -> Tensor:
+        mask = self.canvas.cross_mask if guided else self.canvas.cross_mask[:1]
+        return self._run(latent, self.sigmas[step], False, mask).velocity[-1]
 
     def keep(self, latent: Tensor) -> list[list[KeyValue]]:
         sigma = self.sigmas.new_tensor(CONDITION_SIGMA)

@@ -94,7 +94,7 @@ class Stock:
 
         sigmas = noise_levels(pipeline.scheduler, settings.steps, noise.device)
 
-        def velocity_of(latent: Tensor, step: int) -> Tensor:
+        def velocity_of(latent: Tensor, step: int, _: bool) -> Tensor:
             levels = torch.full((1, 1, count, 1, 1), CONDITION_SIGMA, device=latent.device)
             levels[:, :, -1] = sigmas[step]
             shown = mask * known + (1 - mask) * latent.unsqueeze(2)
@@ -108,9 +108,7 @@ class Stock:
                 velocities.append(sample)
             return torch.cat(velocities)
 
-        return pipeline.decode_picture(
-            denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance)
-        )
+        return pipeline.decode_picture(denoise(velocity_of, pipeline.scheduler, noise, settings))
 
     def _tape(
         self, request: str, images: Sequence[Image.Image], answer: Sequence[str | Image.Image]

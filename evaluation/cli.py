@@ -32,6 +32,7 @@ def world(
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
+    step_cache: Annotated[float, typer.Option(min=0, max=1, help="Skip steps whose velocity changes by less.")] = 0.0,
     self_check: Annotated[
         int,
         typer.Option(
@@ -74,7 +75,7 @@ def world(
     if only not in (None, "text", "pictures"):
         raise InputError(f"{only}: there is --only text and --only pictures")
     agent = load(model)
-    settings = PaintSettings(steps=steps, guidance=guidance, seed=seed)
+    settings = PaintSettings(steps=steps, guidance=guidance, step_cache=step_cache, seed=seed)
     requests = Requests(model, split, tuple(family or ()), limit, seed, settings, only, self_check)
     answers, began = [], time.monotonic()
     for number, answered in enumerate(answers_to(requests, agent, jobs), 1):

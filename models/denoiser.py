@@ -88,6 +88,18 @@ class Denoiser:
         )
         self._modulations = _modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
 
+    def _first_branch(self) -> StepInputs:
+        """The inputs of a step without guidance."""
+        rows = len(self.canvases)
+
+        def first(value: Any) -> Any:
+            if isinstance(value, list):
+                return [part[:rows] for part in value]
+            return value if value is None or len(value) == 1 else value[:rows]
+
+        turning = {name: getattr(self._inputs, name)[:, :rows] for name in ("turn", "turn_across")}
+        return StepInputs(*map(first, self._inputs))._replace(**turning)
+
     def _rows(self, each: Tensor) -> Tensor:
         """What is said of each picture, for each branch of each: all pictures' first branches come first."""
         return each if self.branches == 1 else each.repeat(self.branches, *[1] * (each.ndim - 1))
@@ -105,10 +117,12 @@ class Denoiser:
         blocks = [[together(parts) for parts in zip(*pictures, strict=True)] for pictures in zip(*each, strict=True)]
         return [keys for keys, _ in blocks], [values for _, values in blocks]
 
-    def __call__(self, latents: Tensor, step: int) -> Tensor:
-        """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]."""
-        latents = self._rows(latents)
-        out = self._step(self._patchify(latents), self._modulations[step], *self._inputs)
+    def __call__(self, latents: Tensor, step: int, guided: bool) -> Tensor:
+        """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]; with one branch, where it isn't
+        guided."""
+        inputs = self._inputs if guided or self.branches == 1 else self._first_branch()
+        latents = self._rows(latents) if guided else latents
+        out = self._step(self._patchify(latents), self._modulations[step], *inputs)
         answer = self.dit.unpatchify(out.answer, latents)
         if self.dit.prediction == "velocity":
             return answer

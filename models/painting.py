@@ -34,7 +34,7 @@ class Painted(NamedTuple):
 
 @torch.no_grad()
 def paint_together(orders: Sequence[Order]) -> list[Painted]:
-    """Paints pictures of one size, with one number of steps and one guidance scale, at the same time."""
+    """Paints pictures at the same time."""
     sessions = [order.session for order in orders]
     pipeline, settings = sessions[0].pipeline, orders[0].settings
     steps, guidance = settings.steps, settings.guidance
@@ -50,7 +50,7 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
             order.on_step(step, steps)
 
     def paint(velocity_of: VelocityOf, noise: Tensor, on_step: OnStep) -> Tensor:
-        return denoise(velocity_of, pipeline.scheduler, noise, steps, guidance, on_step)
+        return denoise(velocity_of, pipeline.scheduler, noise, settings, on_step)
 
     if pipeline.config.attention_mode == "causal":
         denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, pipeline.backend.step())
@@ -67,15 +67,15 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
 
 def _seeing_all(session: Session, canvas: Canvas, sigmas: Tensor) -> VelocityOf:
     """Velocities where all frames see one another: each step runs them all."""
-    branches = len(canvas.cross_mask)
-    near_zero = torch.full((branches,), CONDITION_SIGMA, device=sigmas.device)
-    earlier = [
-        Frame(latent.expand(branches, -1, -1, -1), number, near_zero, True)
-        for number, latent in enumerate(session.latents)
-    ]
 
-    def velocity_of(latent: Tensor, step: int) -> Tensor:
-        new = Frame(latent.expand(branches, -1, -1, -1), canvas.time, sigmas[step].expand(branches), False)
-        return session.pipeline.painter([*earlier, new], canvas.context, canvas.cross_mask).velocity[-1]
+    def velocity_of(latent: Tensor, step: int, guided: bool) -> Tensor:
+        mask = canvas.cross_mask if guided else canvas.cross_mask[:1]
+        near_zero = sigmas.new_full((len(mask),), CONDITION_SIGMA)
+        frames = [
+            Frame(known.expand(len(mask), -1, -1, -1), number, near_zero, True)
+            for number, known in enumerate(session.latents)
+        ]
+        frames.append(Frame(latent.expand(len(mask), -1, -1, -1), canvas.time, sigmas[step].expand(len(mask)), False))
+        return session.pipeline.painter(frames, canvas.context, mask).velocity[-1]
 
     return velocity_of

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-VelocityOf = Callable[[Tensor, int], Tensor]
-"""(latent [1, C, h, w], step) -> velocities [branches, C, h, w]: the conditional one, then the negative one."""
+VelocityOf = Callable[[Tensor, int, bool], Tensor]
+"""(latents [P, C, h, w], step, guided) -> velocities: the conditional ones and, where it is guided, the negative ones behind them."""
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with its number, from 1, and how many there are."""
 
@@ -25,7 +25,25 @@ class PaintSettings(BaseModel):
     guidance: float | None = Field(None, ge=1, le=30, description="guidance scale; 1 switches guidance off")
     width: int | None = Field(None, ge=16, le=4096, description="picture width in pixels")
     height: int | None = Field(None, ge=16, le=4096, description="picture height in pixels")
+    guidance_interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="noise levels, 0 to 1, between which guidance is applied (Kynkaanniemi et al. 2024)"
+    )
+    step_cache: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="reuse the last velocity while it has changed by less than this, as far as can be foreseen",
+    )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="the same seed paints the same picture again")
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _rises(cls, interval: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= interval[0] <= interval[1] <= 1:
+            raise ValueError(
+                f"the interval of guidance goes from a noise level up to another within 0..1, not {interval}"
+            )
+        return interval
 
     def for_picture(self, index: int) -> PaintSettings:
         """The settings of picture number `index` of a plan: a seed of its own, so that a plan can be resumed."""
@@ -52,27 +70,66 @@ def noise_levels(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, device:
     return scheduler.sigmas[:steps].to(device)
 
 
+class _StepCache:
+    """The last velocity, for as long as it holds.
+
+    Velocities of neighbouring steps are alike. How much one changes with the noise level is taken from the last two that were
+    computed, and foretells when the next one is due. (TeaCache and EasyCache decide alike, from what the network is given.)
+
+    Args:
+        limit: relative change up to which a velocity is reused; 0 computes them all.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._known: tuple[float, Tensor] | None = None
+        self._rate = float("inf")
+
+    def get(self, sigma: float) -> Tensor | None:
+        if self._known is None or self._rate * (self._known[0] - sigma) >= self.limit:
+            return None
+        return self._known[1]
+
+    def put(self, sigma: float, velocity: Tensor) -> None:
+        if self._known is not None and self.limit:
+            apart, sizes = (part.flatten(1).norm(dim=1) for part in (velocity - self._known[1], velocity))
+            self._rate = float((apart / sizes).max()) / (self._known[0] - sigma)
+        self._known = sigma, velocity
+
+    def clear(self) -> None:
+        self._known, self._rate = None, float("inf")
+
+
 def denoise(
     velocity_of: VelocityOf,
     scheduler: FlowMatchEulerDiscreteScheduler,
     noise: Tensor,
-    steps: int,
-    guidance: float,
+    settings: PaintSettings,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """The clean latent [1, C, h, w] that noise of that shape leads to.
+    """The clean latents [P, C, h, w] that noise of that shape leads to.
+
+    Guidance is ``v = v_negative + guidance * (v_conditional - v_negative)``, at noise levels within its interval.
 
     Args:
-        velocity_of: gives one velocity where `guidance` is 1, else two.
-        guidance: ``v = v_negative + guidance * (v_conditional - v_negative)``.
+        settings: with steps and guidance.
     """
-    noise_levels(scheduler, steps, noise.device)
-    latent = noise
-    for index, timestep in enumerate(scheduler.timesteps):
-        velocity = velocity_of(latent, index)
-        if guidance != 1:
-            conditional, negative = velocity.chunk(2)
-            velocity = negative + guidance * (conditional - negative)
+    steps, guidance = settings.steps, settings.guidance
+    assert steps and guidance
+    sigmas = noise_levels(scheduler, steps, noise.device).tolist()
+    latent, cache, was_guided = noise, _StepCache(settings.step_cache), None
+    for index, (timestep, sigma) in enumerate(zip(scheduler.timesteps, sigmas, strict=True)):
+        guided = guidance != 1 and settings.guidance_interval[0] <= sigma <= settings.guidance_interval[1]
+        if guided != was_guided:
+            cache.clear()
+        velocity = cache.get(sigma)
+        if velocity is None:
+            velocity = velocity_of(latent, index, guided)
+            if guided:
+                conditional, negative = velocity.chunk(2)
+                velocity = negative + guidance * (conditional - negative)
+            cache.put(sigma, velocity)
+        was_guided = guided
         latent = scheduler.step(velocity, timestep, latent, return_dict=False)[0]
         if on_step is not None:
             on_step(index + 1, steps)

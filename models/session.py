@@ -167,7 +167,7 @@ class Session:
         settings = self.pipeline.resolve(settings)
         assert settings.width and settings.height
         shape = self.pipeline.latent_shape(settings.width, settings.height)
-        key = ("paint", shape, settings.steps, settings.guidance)
+        key = ("paint", shape, settings.model_copy(update={"seed": 0}))
         # Whoever paints, a step is told as from here.
         context = copy_context()
 

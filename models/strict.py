@@ -87,11 +87,11 @@ def paint(
 
     sigmas = noise_levels(pipeline.scheduler, settings.steps, device)
 
-    def velocity_of(latent: Tensor, step: int) -> Tensor:
+    def velocity_of(latent: Tensor, step: int, guided: bool) -> Tensor:
         frames = [Frame(known, number, near_zero, True) for number, known in enumerate(latents)]
         frames.append(Frame(latent, len(latents), sigmas[step].expand(1), False))
         branches = []
-        for reach in [asked] if settings.guidance == 1 else [asked, tape.unconditional(asked)]:
+        for reach in [asked, tape.unconditional(asked)] if guided else [asked]:
             own = (tape.unconditional(asked), reach)
             spans = [(s.start, s.asked) if causal else own for s in tape.slots[: len(latents)]]
             starts, ends = torch.tensor([*spans, own], device=device)[frame].unbind(-1)
@@ -99,4 +99,4 @@ def paint(
             branches.append(pipeline.painter(frames, context, read[None], seen).velocity[-1])
         return torch.cat(branches)
 
-    return denoise(velocity_of, pipeline.scheduler, noise, settings.steps, settings.guidance)
+    return denoise(velocity_of, pipeline.scheduler, noise, settings)

@@ -138,6 +138,7 @@ def bad_files(tmp_path: Path, bomb: bytes) -> None:
         (["plan", "Edit.", "-i", "empty.png"], "the file is empty"),
         (["plan", "Edit.", "-i", "bomb.png"], "more than the 64,000,000 pixels"),
         (["plan", "Build.", "-o", "used"], "used"),
+        (["plan", "Build.", "--guidance-interval", "0.9", "0.1"], "--guidance-interval goes from a noise level up"),
         (["plan", "Build.", "-o", "text.png/plan"], "text.png"),
         (["plan", "Build.", "--width", "100"], "multiples of 32"),
         (["plan", "Build.", "-m", "used"], "not a DuoGen model folder"),

@@ -58,9 +58,11 @@ def test_every_step_is_what_the_transformer_says(
         latents = torch.randn(len(canvases), *SHAPE[1:])
         each = [plainly(dit, latent[None], made, step) for latent, made in zip(latents, canvases, strict=True)]
         expected = torch.stack(each, dim=1).flatten(0, 1)
-        velocity = denoiser(latents, step)
+        velocity = denoiser(latents, step, branches == 2)
         assert velocity.shape == expected.shape == (branches * len(canvases), *SHAPE[1:])
         assert torch.allclose(velocity, expected, rtol=1e-4, atol=1e-4) and expected.abs().max() > 0.1
+        alone = denoiser(latents, step, False)
+        assert torch.allclose(alone, expected[: len(canvases)], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("branches", [1, 2])
@@ -71,7 +73,7 @@ def test_what_is_kept_is_what_a_condition_frame_leaves(branches: int, earlier: t
     canvases = [canvas(dit, branches, count, 9 + 4 * number) for number, count in enumerate(earlier)]
     denoiser = Denoiser(dit, SHAPE, canvases, SIGMAS)
     latents = torch.randn(len(canvases), *SHAPE[1:])
-    denoiser(latents, 0)
+    denoiser(latents, 0, branches == 2)
     for kept, made, latent in zip(denoiser.keep(latents), canvases, latents, strict=True):
         frame = Frame(latent[None], made.time, NEAR_ZERO, True)
         fresh = dit([frame], made.context, made.cross_mask[:1], past=made.past).kept

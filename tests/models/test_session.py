@@ -18,7 +18,7 @@ from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session, pick
 
 TOLERANCE = 2e-5
-PAINT = PaintSettings(steps=3, guidance=2.5)
+PAINT = PaintSettings(steps=3, guidance=2.5, guidance_interval=(0.0, 0.9))
 
 
 def given_picture() -> Image.Image:
