@@ -27,8 +27,8 @@ def load(
     Args:
         model: a DuoGen model folder; the small default model that ships with the package where it is None.
         device: a torch device; CUDA where there is one, else the CPU, where it is None.
-        backend: what the DiT, the connector and the VAE's decoder run on. ``onnx`` takes files that were exported from the
-            same weights (`onnx_folder`), and exports them where there are none.
+        backend: what the networks run on. ``onnx`` takes files that were exported from the
+            same weights (`onnx_folder`), and exports them where there are none; on a CPU it leaves torch a single thread.
 
     Raises:
         InputError: no model there, no such device or backend.

@@ -185,7 +185,7 @@ def export_onnx(
     ] = None,
     model: Model = None,
 ) -> None:
-    """Write the denoising step, the connector and the VAE's decoder as ONNX files."""
+    """Write all networks as ONNX files: language model, vision encoder, connector, denoising step, VAE decoder."""
     from duogen.loading import load, onnx_folder
     from duogen.models.onnx import export
 
