@@ -46,7 +46,8 @@ def load(
     pipeline = DuoGenPipeline.from_pretrained(DEFAULT_MODEL if model is None else model)
     pipeline = pipeline.to(chosen)
     if backend == "onnx":
-        from duogen.models.onnx import OnnxBackend, export, is_exported
+        from duogen.models.exporting import export, is_exported
+        from duogen.models.onnx import OnnxBackend
 
         folder = onnx_folder(pipeline)
         if not is_exported(folder):
@@ -57,7 +58,7 @@ def load(
 
 def onnx_folder(pipeline: DuoGenPipeline) -> Path:
     """Where a pipeline's exported files are looked for: in the user's cache, by the weights that they are of."""
-    from duogen.models.onnx import fingerprint
+    from duogen.models.exporting import fingerprint
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "duogen" / "onnx" / fingerprint(pipeline)

@@ -187,7 +187,7 @@ def export_onnx(
 ) -> None:
     """Write all networks as ONNX files: language model, vision encoder, connector, denoising step, VAE decoder."""
     from duogen.loading import load, onnx_folder
-    from duogen.models.onnx import export
+    from duogen.models.exporting import export
 
     pipeline = load(model, "cpu").pipeline
     for path in export(pipeline, output or onnx_folder(pipeline)):

@@ -165,7 +165,7 @@ class Stage2Config(OptimConfig):
 class SamplerConfig(_Section):
     """Defaults that the finished model carries for inference."""
 
-    steps: int = Field(16, ge=1)
+    steps: int = Field(4, ge=1)
     guidance: float = Field(1.0, ge=1)
     shift: float = Field(3.0, gt=0, description="more than 1 spends more steps at high noise")
     size: int = Field(192, ge=32)

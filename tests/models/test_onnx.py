@@ -17,10 +17,10 @@ from duogen.agent.agent import Agent
 from duogen.cli import run
 from duogen.errors import DuoGenError
 from duogen.loading import onnx_folder
-from duogen.models import onnx
 from duogen.models.backend import TorchBackend
 from duogen.models.decoding import Reading
-from duogen.models.onnx import MANIFEST, OnnxBackend, OnnxMissingError, export
+from duogen.models.exporting import MANIFEST, OnnxMissingError, export, is_exported
+from duogen.models.onnx import OnnxBackend
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.seeing import Eyes
@@ -122,7 +122,7 @@ def test_files_of_other_weights_are_refused(default_agent: Agent, exported: Path
     (tmp_path / MANIFEST).write_text(json.dumps({"weights": "others"}))
     with pytest.raises(DuoGenError, match="exported from other weights"):
         OnnxBackend(default_agent.pipeline, tmp_path)
-    assert onnx.is_exported(exported) and not onnx.is_exported(tmp_path / "none")
+    assert is_exported(exported) and not is_exported(tmp_path / "none")
 
 
 def test_the_command_line_finds_the_files_by_their_weights(
@@ -136,7 +136,7 @@ def test_the_command_line_finds_the_files_by_their_weights(
     folder = onnx_folder(default_agent.pipeline)
     assert folder.is_relative_to(tmp_path)
     shutil.copytree(exported, folder)
-    monkeypatch.setattr("duogen.models.onnx.export", lambda *_: pytest.fail("exported once more"))
+    monkeypatch.setattr("duogen.models.exporting.export", lambda *_: pytest.fail("exported once more"))
     cups = [tmp_path / f"{backend}.png" for backend in ("onnx", "torch")]
     for cup in cups:
         assert (

@@ -1,0 +1,177 @@
+"""All networks as ONNX files: language model, vision encoder, connector, denoising step and the VAE's decoder.
+
+The language model reads and writes one dialogue's tokens, however many, behind a cache of any length; the vision encoder sees one
+picture of any size. The step is the one of `duogen.models.step`, for ``causal`` checkpoints, of any number of pictures, tokens
+(so any width and height), kept frames and text tokens. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from duogen.errors import DuoGenError
+from duogen.models.decoding import Reading, new_cache
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.seeing import Seeing
+from duogen.models.step import Step
+from duogen.models.vae import from_latents
+
+OPSET = 20
+MANIFEST = "duogen-onnx.json"
+READING, SEEING = "language_model", "vision_encoder"
+STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
+# The axes of `Step`'s inputs that differ from call to call.
+_AXES: dict[str, tuple[int, ...]] = {
+    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past_keys": (0, 2),
+    "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
+}  # fmt: skip
+
+
+class OnnxMissingError(DuoGenError):
+    """The packages for ONNX aren't installed."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(f"ONNX needs the package {package}: pip install 'duogen[onnx]'")
+
+
+@torch.no_grad()
+def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
+    """Writes the files of a pipeline, and a note of which weights they are of; returns the paths.
+
+    Raises:
+        OnnxMissingError: the packages for it aren't there.
+        DuoGenError: the checkpoint's frames see all others, so that there is no step that touches the new picture alone.
+    """
+    if pipeline.config.attention_mode != "causal":
+        raise DuoGenError("only checkpoints of causal attention can be exported; this one's is full")
+    for package in ("onnx", "onnxscript"):
+        needed(package)
+    folder.mkdir(parents=True, exist_ok=True)
+    dit, config = pipeline.painter, pipeline.transformer.config
+    blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
+    pictures, tokens, past, text = 2, 12, 10, 7
+    width, reading = heads * size, heads if dit.segment_heads else 1
+    shapes: dict[str, tuple[int, ...]] = {
+        "tokens": (pictures, tokens, config.out_channels * dit.patch**2),
+        "modulations": (1, 1, (3 * blocks + 1) * 3 * width),
+        "shown": (1, 1, 1),
+        "turn": (blocks, pictures, 2, 1, tokens, size),
+        "turn_across": (blocks, pictures, 2, 1, tokens, size),
+        **dict.fromkeys(("past_keys", "past_values"), (pictures, heads, past, size)),
+        **dict.fromkeys(("text_keys", "text_values"), (pictures, heads, text, size)),
+        "reads": (pictures, reading, 1, text),
+        "learned": (pictures, tokens, width),
+        "sees": (pictures, 1, 1, past + tokens),
+    }
+    kind = pipeline.transformer.dtype
+    example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
+    for name in ("past_keys", "past_values", "text_keys", "text_values"):
+        example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
+    paths = [_write(Step(dit, fused=False), example, _AXES, folder / f"{STEP}.onnx", ("answer", "own"))]
+    states = torch.randn(1, text, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
+    paths.append(
+        _write(pipeline.connector, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("vectors",))
+    )
+    latent = torch.randn(pipeline.latent_shape(*[pipeline.side_multiple * side for side in (2, 3)]))
+    axes: dict[str, tuple[int, ...]] = {"latent": (2, 3)}
+    paths.append(_write(_Decoder(pipeline.vae), {"latent": latent}, axes, folder / f"{DECODER}.onnx", ("pixels",)))
+    paths += [_write_reading(pipeline, folder / f"{READING}.onnx"), _write_seeing(pipeline, folder / f"{SEEING}.onnx")]
+    (folder / MANIFEST).write_text(json.dumps({"weights": fingerprint(pipeline)}))
+    return paths
+
+
+def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
+    """Exports the language model."""
+    reading, tokens = Reading(pipeline.mllm).eval(), 3
+    layers: Any = new_cache(pipeline.mllm).layers
+    room = layers[0].rooms[0].shape[2]
+    example: dict[str, Any] = {
+        "hidden": torch.randn(tokens, reading.weights.embedding.shape[1], dtype=reading.weights.embedding.dtype),
+        "positions": torch.arange(tokens).expand(3, -1).contiguous(),
+        "sees": torch.zeros(tokens, room + tokens, dtype=reading.weights.embedding.dtype),
+    }
+    axes: dict[str, tuple[int, ...]] = {"hidden": (0,), "positions": (1,), "sees": (0, 1)}
+    for part, name in enumerate(("past_keys", "past_values")):
+        example[name] = [torch.randn_like(layer.rooms[part]) for layer in layers]
+        axes[name] = (2,)
+    return _write(reading, example, axes, path, ("logits", "states", "keys", "values"))
+
+
+def _write_seeing(pipeline: DuoGenPipeline, path: Path) -> Path:
+    """Exports the vision encoder."""
+    config, patches = pipeline.mllm.config.vision_config, 24
+    kind = pipeline.mllm.dtype
+    turning = (patches, 1, config.hidden_size // config.num_heads)
+    example = {
+        "patches": torch.randn(patches, config.in_channels * config.temporal_patch_size * config.patch_size**2, dtype=kind),
+        "cosine": torch.randn(turning), "sine": torch.randn(turning), "windows": torch.zeros(patches, patches, dtype=kind),
+    }  # fmt: skip
+    axes: dict[str, tuple[int, ...]] = {"patches": (0,), "cosine": (0,), "sine": (0,), "windows": (0, 1)}
+    return _write(Seeing(pipeline.mllm), example, axes, path, ("seen",))
+
+
+class _Decoder(nn.Module):
+    """A VAE's decoder, from normalised latents on."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return from_latents(self.vae, latent)
+
+
+def _layers(pipeline: DuoGenPipeline) -> int:
+    return int(pipeline.mllm.config.get_text_config().num_hidden_layers)
+
+
+def _write(
+    module: nn.Module, example: dict[str, Any], axes: dict[str, tuple[int, ...]], path: Path, outputs: Sequence[str]
+) -> Path:
+    """Exports a module by example: tensors, or lists of these."""
+    shapes: dict[str, Any] = {}
+    for name, given in example.items():
+        free = dict.fromkeys(axes[name], torch.export.Dim.AUTO)
+        shapes[name] = [free] * len(given) if isinstance(given, list) else free
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module.eval(), (), kwargs=example, dynamic_shapes=shapes, strict=False)
+        made: Any = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, verbose=False, output_names=list(outputs)
+        )
+    part = path.with_suffix(".part")
+    made.save(str(part))
+    os.replace(part, path)
+    return path
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `export` has finished there."""
+    return (folder / MANIFEST).is_file()
+
+
+def fingerprint(pipeline: DuoGenPipeline) -> str:
+    """A hash of the exported weights, of a part of each that shows whether it has changed."""
+    digest = hashlib.sha256()
+    for module in (pipeline.mllm, pipeline.transformer, pipeline.connector, pipeline.vae):
+        for name, weight in module.state_dict().items():
+            sample = weight.flatten()[:: max(1, weight.numel() // 64)].float().cpu().numpy().tobytes()
+            digest.update(f"{name} {tuple(weight.shape)} ".encode() + sample)
+    return digest.hexdigest()[:16]
+
+
+def needed(package: str) -> None:
+    """Raises `OnnxMissingError` where a package isn't installed."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise OnnxMissingError(package)
