@@ -146,12 +146,10 @@ def _no_packed_text() -> Iterator[None]:
     """Upstream's forward and cache for the text."""
 
     def new_cache(language: QwenVL, *_: object) -> DynamicCache:
+        language._decoder = lambda chunks: [upstream(language.model, chunk) for chunk in chunks]
         return DynamicCache(config=language.model.config.get_text_config())
 
-    def extend(language: QwenVL, chunks: Sequence[Chunk]) -> list[MLLMOutput]:
-        return [upstream(language.model, chunk) for chunk in chunks]
-
-    with patch.object(QwenVL, "new_cache", new_cache), patch.object(QwenVL, "extend", extend):
+    with patch.object(QwenVL, "new_cache", new_cache):
         yield
 
 

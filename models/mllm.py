@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -42,7 +42,7 @@ class QwenVL:
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         self.model = model
-        self._decoder: PackedDecoder | None = None
+        self._decoder: Callable[[Sequence[Chunk]], list[MLLMOutput]] | None = None
 
     def new_cache(self, reading: ReadingFunction | None = None, seeing: SeeingFunction | None = None) -> Cache:
         self._decoder = PackedDecoder(self.model, reading, seeing)  # the weights may have moved since the last dialogue

@@ -9,6 +9,7 @@ from duogen.agent.agent import Agent
 from duogen.benchmarks.clock import Clock
 from duogen.benchmarks.rivals import RIVALS
 from duogen.benchmarks.work import Work, edit_of, plan_of
+from duogen.models.decoding import PackedDecoder
 from duogen.models.sampler import PaintSettings
 from duogen.training.data import FAMILIES
 from duogen.training.world.scene import Scene
@@ -29,6 +30,15 @@ def test_pictures_agree(default_agent: Agent, rival: str, guidance: float, work:
         difference = abs(np.asarray(one, int) - np.asarray(other, int))
         # Through the VAE once more, a picture is rounded to bytes, and guidance magnifies that.
         assert difference.mean() < 0.5
+
+
+def test_what_is_taken_away_is_away_where_it_is_timed(default_agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    default_agent.plan("What is on my shelf?")  # whose decoder must not be used any more
+    monkeypatch.setattr(PackedDecoder, "__call__", lambda *_: pytest.fail("packed all the same"))
+    clock = Clock()
+    with clock.watching(default_agent.pipeline):
+        RIVALS["- packed text"].run(default_agent, plan_of(1), PaintSettings(steps=1))
+    assert clock.tokens["text"] > 40 and clock.seconds["text"] > 0
 
 
 def test_no_token_is_prefilled_twice(default_agent: Agent) -> None:
