@@ -27,7 +27,7 @@ class Backend(Protocol):
         """The vision encoder on a small picture; None leaves it to torch."""
 
     def step(self) -> StepFunction:
-        """The DiT's denoising step, for ``causal`` checkpoints."""
+        """The DiT's denoising step."""
 
     def connect(self, states: Tensor) -> Tensor:
         """What the DiT reads, [1, S, channels], of hidden states [1, S, layers, hidden]."""
@@ -49,7 +49,7 @@ class TorchBackend:
         return None
 
     def step(self) -> StepFunction:
-        return Step(self.pipeline.painter)
+        return Step(self.pipeline.painter, keeping=self.pipeline.config.attention_mode == "causal")
 
     def connect(self, states: Tensor) -> Tensor:
         return self.pipeline.connector(states)

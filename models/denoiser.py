@@ -4,8 +4,8 @@ A step of a small model is a few hundred small operations, and half of its time 
 repeats work that is the same in all steps. What is prepared here, once a picture: the modulations of all blocks at all noise
 levels; rotary angles, with the norms of queries and keys folded in; the keys and values of the pictures before; the mask over the text. What is left is a `Step`, whoever runs it.
 
-For checkpoints of ``causal`` mode, whose earlier pictures don't see the new one. `CosmosDiT` gives the same velocities (a test
-compares them).
+For checkpoints of ``causal`` mode, whose earlier pictures don't see the new one; `duogen.models.whole` has those of ``full`` mode.
+`CosmosDiT` gives the same velocities (a test compares them).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from duogen.models.attention import as_bias
-from duogen.models.dit import CONDITION_SIGMA, SMALLEST_SIGMA, CosmosDiT, Frame, KeyValue, appended
+from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, KeyValue, appended
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
 
@@ -86,7 +86,7 @@ class Denoiser:
             learned=self._rows(torch.stack(learned)) if learned else None,
             sees=sees,
         )
-        self._modulations = _modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
+        self._modulations = modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
 
     def _first_branch(self) -> StepInputs:
         """The inputs of a step without guidance."""
@@ -122,28 +122,20 @@ class Denoiser:
         guided."""
         inputs = self._inputs if guided or self.branches == 1 else self._first_branch()
         latents = self._rows(latents) if guided else latents
-        out = self._step(self._patchify(latents), self._modulations[step], *inputs)
-        answer = self.dit.unpatchify(out.answer, latents)
-        if self.dit.prediction == "velocity":
-            return answer
-        return (latents - answer) / max(self.sigmas[step], SMALLEST_SIGMA)
+        out = self._step(self.dit.patchify(latents), self._modulations[step], *inputs)
+        return self.dit.velocity(out.answer, latents, self.sigmas[step])
 
     def keep(self, latents: Tensor) -> list[list[KeyValue]]:
         """For each picture: the keys and values of those before it and, behind them, its own as a condition frame."""
         shown = self._inputs._replace(shown=torch.ones_like(self._inputs.shown))
-        out = self._step(self._patchify(self._rows(latents)), self._modulations[-1], *shown)
+        out = self._step(self.dit.patchify(self._rows(latents)), self._modulations[-1], *shown)
         return [
             appended(canvas.past, list(zip(*out.own[:, row : row + 1].unbind(2), strict=True)))
             for row, canvas in enumerate(self.canvases)
         ]
 
-    def _patchify(self, latent: Tensor) -> Tensor:
-        """Tokens [1, n, C * p * p] of a latent."""
-        p = self.dit.patch
-        return latent.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
-
-def _modulations(model: Any, sigmas: Tensor) -> Tensor:
+def modulations(model: Any, sigmas: Tensor) -> Tensor:
     """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps, 1, 1, (3 L + 1) * 3 * width]."""
     weight = model.patch_embed.proj.weight
     temb, embedded = model.time_embed(weight, sigmas.to(weight.device))

@@ -192,6 +192,16 @@ class CosmosDiT:
             extra.append(torch.zeros_like(latent[:, :1]))
         return self.model.patch_embed(torch.cat([latent, *extra], dim=1)).flatten(1, 3)
 
+    def patchify(self, latent: Tensor) -> Tensor:
+        """Tokens [B, n, C * p * p] of latents [B, C, h, w]."""
+        p = self.patch
+        return latent.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def velocity(self, answer: Tensor, latents: Tensor, sigma: float) -> Tensor:
+        """The velocity that an answer in tokens stands for, of latents [B, C, h, w] at a noise level."""
+        said = self.unpatchify(answer, latents)
+        return said if self.prediction == "velocity" else (latents - said) / max(sigma, SMALLEST_SIGMA)
+
     def unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         p = self.patch
         rows, columns = latent.shape[-2] // p, latent.shape[-1] // p

@@ -1,8 +1,8 @@
 """All networks as ONNX files: language model, vision encoder, connector, denoising step and the VAE's decoder.
 
 The language model reads and writes one dialogue's tokens, however many, behind a cache of any length; the vision encoder sees one
-picture of any size. The step is the one of `duogen.models.step`, for ``causal`` checkpoints, of any number of pictures, tokens
-(so any width and height), kept frames and text tokens. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
+picture of any size. The step is the one of `duogen.models.step`, of any number of pictures, tokens (so any width and height) and
+text tokens: behind any number of kept frames, in ``causal`` checkpoints, and of all frames, in ``full`` ones. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from duogen.errors import DuoGenError
 from duogen.models.decoding import Reading, new_cache
+from duogen.models.dit import CosmosDiT
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.seeing import Seeing
 from duogen.models.step import Step
@@ -29,7 +30,7 @@ OPSET = 20
 MANIFEST = "duogen-onnx.json"
 READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
-# The axes of `Step`'s inputs that differ from call to call.
+# The axes of a keeping `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
     "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past_keys": (0, 2),
     "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
@@ -49,35 +50,12 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
 
     Raises:
         OnnxMissingError: the packages for it aren't there.
-        DuoGenError: the checkpoint's frames see all others, so that there is no step that touches the new picture alone.
     """
-    if pipeline.config.attention_mode != "causal":
-        raise DuoGenError("only checkpoints of causal attention can be exported; this one's is full")
     for package in ("onnx", "onnxscript"):
         needed(package)
     folder.mkdir(parents=True, exist_ok=True)
-    dit, config = pipeline.painter, pipeline.transformer.config
-    blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
-    pictures, tokens, past, text = 2, 12, 10, 7
-    width, reading = heads * size, heads if dit.segment_heads else 1
-    shapes: dict[str, tuple[int, ...]] = {
-        "tokens": (pictures, tokens, config.out_channels * dit.patch**2),
-        "modulations": (1, 1, (3 * blocks + 1) * 3 * width),
-        "shown": (1, 1, 1),
-        "turn": (blocks, pictures, 2, 1, tokens, size),
-        "turn_across": (blocks, pictures, 2, 1, tokens, size),
-        **dict.fromkeys(("past_keys", "past_values"), (pictures, heads, past, size)),
-        **dict.fromkeys(("text_keys", "text_values"), (pictures, heads, text, size)),
-        "reads": (pictures, reading, 1, text),
-        "learned": (pictures, tokens, width),
-        "sees": (pictures, 1, 1, past + tokens),
-    }
-    kind = pipeline.transformer.dtype
-    example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
-    for name in ("past_keys", "past_values", "text_keys", "text_values"):
-        example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
-    paths = [_write(Step(dit, fused=False), example, _AXES, folder / f"{STEP}.onnx", ("answer", "own"))]
-    states = torch.randn(1, text, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
+    paths = [_write_step(pipeline, folder / f"{STEP}.onnx")]
+    states = torch.randn(1, 7, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
     paths.append(
         _write(pipeline.connector, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("vectors",))
     )
@@ -87,6 +65,56 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     paths += [_write_reading(pipeline, folder / f"{READING}.onnx"), _write_seeing(pipeline, folder / f"{SEEING}.onnx")]
     (folder / MANIFEST).write_text(json.dumps({"weights": fingerprint(pipeline)}))
     return paths
+
+
+def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
+    """Exports the denoising step: that of a new picture behind kept frames, or that of all frames."""
+    dit, config, causal = pipeline.painter, pipeline.transformer.config, pipeline.config.attention_mode == "causal"
+    blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
+    rows, tokens, past, text = 2, 12, 10, 7
+    width, turning = heads * size, (blocks, rows if causal else 1, 2, 1, tokens, size)
+    shapes: dict[str, tuple[int, ...]] = {
+        "tokens": (rows, tokens, config.out_channels * dit.patch**2),
+        "modulations": (1, 1 if causal else 2, (3 * blocks + 1) * 3 * width),
+        "shown": (1, 1 if causal else tokens, 1),
+        "turn": turning,
+        "turn_across": turning,
+        **dict.fromkeys(("past_keys", "past_values"), (rows, heads, past, size)),
+        **dict.fromkeys(("text_keys", "text_values"), (rows, heads, text, size)),
+        "reads": (rows, heads if dit.segment_heads else 1, 1, text),
+        "learned": (rows if causal else 1, tokens, width),
+        "sees": (rows, 1, 1, past + tokens),
+    }
+    kind = pipeline.transformer.dtype
+    example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
+    for name in ("past_keys", "past_values", "text_keys", "text_values"):
+        example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
+    axes = dict(_AXES)
+    if dit.model.learnable_pos_embed is None:
+        del example["learned"]
+    if causal:
+        return _write(Step(dit, fused=False), example, _AXES, path, ("answer", "own"))
+    for name in ("past_keys", "past_values", "sees"):
+        del example[name]
+    example["frame"] = (torch.arange(tokens) >= past).long()
+    axes = _AXES | {"shown": (1,), "turn": (4,), "turn_across": (4,), "learned": (1,), "frame": (0,)}
+    return _write(_WholeStep(dit), example, axes, path, ("answer",))
+
+
+class _WholeStep(nn.Module):
+    """A `Step` of all frames, which keeps nothing."""
+
+    def __init__(self, dit: CosmosDiT) -> None:
+        super().__init__()
+        self.step = Step(dit, fused=False, keeping=False)
+
+    def forward(
+        self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, text_keys: list[Tensor],
+        text_values: list[Tensor], reads: Tensor, frame: Tensor, learned: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        return self.step(
+            tokens, modulations, shown, turn, turn_across, [], [], text_keys, text_values, reads, learned, frame=frame
+        ).answer
 
 
 def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
@@ -137,7 +165,7 @@ def _layers(pipeline: DuoGenPipeline) -> int:
 def _write(
     module: nn.Module, example: dict[str, Any], axes: dict[str, tuple[int, ...]], path: Path, outputs: Sequence[str]
 ) -> Path:
-    """Exports a module by example: tensors, or lists of these."""
+    """Exports a module by example: tensors, or lists of these, all of them keywords of its `forward`."""
     shapes: dict[str, Any] = {}
     for name, given in example.items():
         free = dict.fromkeys(axes[name], torch.export.Dim.AUTO)

@@ -102,13 +102,16 @@ class OnnxBackend:
         return self._seeing(given, [seen])[0]
 
     def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
-        given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
+        given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=False))
         given |= {"tokens": tokens, "modulations": modulations}
+        answer = torch.empty_like(tokens)
+        if self.pipeline.config.attention_mode != "causal":
+            return StepOutput(self._step(given, [answer])[0], tokens.new_empty(0))
         (rows, count, _), (_, heads, before, size) = tokens.shape, given["past_keys"][0].shape
         if given["sees"] is None:
             given["sees"] = tokens.new_zeros(rows, 1, 1, before + count)
         own = tokens.new_empty(len(given["past_keys"]), rows, 2, heads, count, size)
-        return StepOutput(*self._step(given, [torch.empty_like(tokens), own]))
+        return StepOutput(*self._step(given, [answer, own]))
 
 
 class _Runner:

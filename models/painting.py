@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from duogen.models.denoiser import Canvas, Denoiser
-from duogen.models.dit import CONDITION_SIGMA, Frame
+from duogen.models.denoiser import Denoiser
 from duogen.models.sampler import OnStep, PaintSettings, VelocityOf, denoise, initial_noise, noise_levels
+from duogen.models.whole import WholeDenoiser
 
 if TYPE_CHECKING:
     from duogen.models.session import Session
@@ -59,23 +59,11 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
             session.noted(latent, frames)
     else:
         latents = [
-            paint(_seeing_all(order.session, canvas, sigmas), each, order.on_step)
+            paint(
+                WholeDenoiser(pipeline.painter, shape, order.session.latents, canvas, sigmas, pipeline.backend.step()),
+                each,
+                order.on_step,
+            )
             for order, canvas, each in zip(orders, canvases, noise.split(1), strict=True)
         ]
     return [Painted(pipeline.decode_picture(latent), latent) for latent in latents]
-
-
-def _seeing_all(session: Session, canvas: Canvas, sigmas: Tensor) -> VelocityOf:
-    """Velocities where all frames see one another: each step runs them all."""
-
-    def velocity_of(latent: Tensor, step: int, guided: bool) -> Tensor:
-        mask = canvas.cross_mask if guided else canvas.cross_mask[:1]
-        near_zero = sigmas.new_full((len(mask),), CONDITION_SIGMA)
-        frames = [
-            Frame(known.expand(len(mask), -1, -1, -1), number, near_zero, True)
-            for number, known in enumerate(session.latents)
-        ]
-        frames.append(Frame(latent.expand(len(mask), -1, -1, -1), canvas.time, sigmas[step].expand(len(mask)), False))
-        return session.pipeline.painter(frames, canvas.context, mask).velocity[-1]
-
-    return velocity_of

@@ -24,6 +24,7 @@ from duogen.models.onnx import OnnxBackend
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.seeing import Eyes
+from duogen.models.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +150,39 @@ def test_the_command_line_finds_the_files_by_their_weights(
     assert "the backend must be torch or onnx" in capsys.readouterr().err
 
 
-def test_what_cannot_be_exported_is_said(
-    tiny: DuoGenPipeline, default_agent: Agent, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("learned", [True, False])
+def test_where_all_frames_see_one_another_a_step_runs_them_all(
+    tiny: DuoGenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learned: bool
 ) -> None:
+    torch.manual_seed(0)
+    for weight in tiny.transformer.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    if not learned:
+        monkeypatch.setattr(tiny.transformer, "learnable_pos_embed", None)
     tiny.register_to_config(attention_mode="full")
-    with pytest.raises(DuoGenError, match="only checkpoints of causal attention"):
-        export(tiny, tmp_path)
+    threads = torch.get_num_threads()
+    export(tiny, tmp_path)
+    given = [Image.effect_noise(size, 90).convert("RGB") for size in ((64, 64), (96, 64))]
+
+    def latents() -> list[torch.Tensor]:
+        session = Session(tiny, [("user", [*given, "a ball"])])
+        painted = []
+        for seed in range(2):
+            session.ask()
+            painted.append(session.paint(PaintSettings(steps=2, guidance=2, width=64, height=96, seed=seed)))
+            session.append(*painted[-1])
+        return [each.latent for each in painted]
+
+    plain = latents()
+    tiny.backend = OnnxBackend(tiny, tmp_path)
+    torch.set_num_threads(threads)
+    for one, other in zip(latents(), plain, strict=True):
+        assert torch.allclose(one, other, atol=1e-3 * float(other.abs().max())) and other.std() > 0.1
+
+
+def test_what_cannot_be_exported_is_said(
+    default_agent: Agent, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(OnnxMissingError, match=r"pip install 'duogen\[onnx\]'"):
         export(default_agent.pipeline, tmp_path)
