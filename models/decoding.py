@@ -99,7 +99,8 @@ class Weights:
         self.eps = config.rms_norm_eps
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = config.hidden_size // self.heads
-        self.embedding, self.norm, self.head = text.embed_tokens.weight, text.norm.weight, model.lm_head.weight
+        self.embedding, self.norm = text.embed_tokens.weight, text.norm.weight
+        self._head, self._head_bias = model.lm_head.weight, model.lm_head.bias
         copied = sum(weight.numel() for weight in text.parameters()) <= LARGEST_COPY
         self.layers = [_layer(layer, copied) for layer in text.layers]
         self._frequencies = text.rotary_emb.inv_freq.float()
@@ -130,6 +131,10 @@ class Weights:
         normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm_after, self.eps)
         gate, up = _project(normed, layer.gate_up).chunk(2, dim=-1)
         return hidden + F.linear(F.silu(gate) * up, layer.down)
+
+    def logits(self, state: Tensor) -> Tensor:
+        """[.., vocabulary], of the last layer's states."""
+        return F.linear(state, self._head, self._head_bias)
 
     def finish(self, hidden: Tensor) -> Tensor:
         return F.rms_norm(hidden, hidden.shape[-1:], self.norm, self.eps)
@@ -178,7 +183,7 @@ class Reading(nn.Module):
             all_keys.append(keys)
             all_values.append(values)
         states[-1] = w.finish(hidden)
-        logits = F.linear(states[-1][-1], w.head)
+        logits = w.logits(states[-1][-1])
         return logits, torch.stack(states, dim=1), torch.stack(all_keys), torch.stack(all_values)
 
 
@@ -236,7 +241,7 @@ class PackedDecoder:
             states.append(hidden)
         states[-1] = w.finish(hidden)
         last = torch.tensor(counts).cumsum(0) - 1
-        logits = F.linear(states[-1][last.to(device)], w.head)
+        logits = w.logits(states[-1][last.to(device)])
         return list(map(MLLMOutput, logits, torch.stack(states, dim=1).split(counts)))
 
     def _read(self, reading: ReadingFunction, chunk: Chunk, hidden: Tensor) -> MLLMOutput:
