@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,8 +141,8 @@ def draw(
     quiet: Quiet = False,
 ) -> None:
     """Draw one picture from text, without a plan around it."""
-    painting = (seed, steps, guidance, guidance_interval, step_cache, width, height)
-    _paint(instruction, [], output, painting, model, device, backend, quiet)
+    settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
+    _paint(instruction, [], output, settings, model, device, backend, quiet)
 
 
 def edit(
@@ -160,8 +162,8 @@ def edit(
     quiet: Quiet = False,
 ) -> None:
     """Edit a given picture, without a plan around it."""
-    painting = (seed, steps, guidance, guidance_interval, step_cache, width, height)
-    _paint(instruction, image, output, painting, model, device, backend, quiet)
+    settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
+    _paint(instruction, image, output, settings, model, device, backend, quiet)
 
 
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
@@ -198,7 +200,7 @@ def _paint(
     instruction: str,
     images: list[Path],
     output: Path,
-    painting: tuple[Any, ...],
+    settings: Callable[[], Any],
     model: Path | None,
     device: str | None,
     backend: str,
@@ -212,14 +214,14 @@ def _paint(
     pictures = [Picture.from_file(path) for path in images]
     if output.exists():
         raise InputError(f"{output}: exists already; choose another file with -o")
-    settings = _settings(*painting)
+    painting = settings()
     agent = _load(model, device, backend)
 
     from duogen.agent.events import DenoisingStep
     from duogen.agent.teller import Teller
 
     told = Teller(output.parent, silent=quiet)
-    drawn = agent.edit(instruction, pictures, settings, on_step=lambda step, of: told(DenoisingStep(1, step, of)))
+    drawn = agent.edit(instruction, pictures, painting, on_step=lambda step, of: told(DenoisingStep(1, step, of)))
     write_atomically(output, drawn.picture.data)
     told.show(drawn.picture)
     print(output)
@@ -234,17 +236,19 @@ def _settings(
     width: int | None,
     height: int | None,
 ) -> Any:
+    from pydantic import ValidationError
+
     from duogen.models.sampler import PaintSettings
 
-    low, high = guidance_interval or (0.0, 1.0)
-    if not 0 <= low <= high <= 1:
-        raise InputError(
-            f"--guidance-interval goes from a noise level up to another, both within 0..1, not {low} {high}"
-        )
-    return PaintSettings(
-        steps=steps, guidance=guidance, guidance_interval=(low, high), step_cache=step_cache, width=width, height=height,
-        seed=seed,
-    )  # fmt: skip
+    try:
+        return PaintSettings(
+            steps=steps, guidance=guidance, guidance_interval=guidance_interval or (0.0, 1.0), step_cache=step_cache,
+            width=width, height=height, seed=seed,
+        )  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"--{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _load(model: Path | None, device: str | None, backend: str) -> Any:

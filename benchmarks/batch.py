@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from duogen.agent.agent import Agent, Plan, PlanRequest
-from duogen.benchmarks.clock import Clock
-from duogen.benchmarks.turns import in_turns
+from duogen.benchmarks.turns import Outcome, in_turns, measured, middle, spread
 from duogen.models.sampler import PaintSettings
 from duogen.training.data import draw_task
 
@@ -44,19 +44,20 @@ def throughput(
         f"{size} at once": (lambda size=size: agent.plan_many(asked, at_once=size)) for size in sizes
     }
     agent.plan_many(asked[: max(sizes)])
-    runs = in_turns(agent.pipeline, ways, f"batch of {REQUESTS}", repeats, note)
+    timed = {way: partial(measured, agent.pipeline, run) for way, run in ways.items()}
+    runs = in_turns(timed, f"batch of {REQUESTS}", repeats, note)
     flops = _flops(agent, asked[: max(sizes)])
 
-    def share(clock: Clock) -> float:
-        return flops * clock.tokens["denoising"] / clock.seconds["denoising"] / peak
+    def share(run: Outcome[Any]) -> float:
+        return flops * run.tokens["denoising"] / run.seconds["denoising"] / peak
 
     return {
         way: {
-            "seconds": done.middle,
-            "spread": [min(done.seconds), max(done.seconds)],
-            "pictures": sum(len(plan.pictures) for plan in done.result),
-            "ratio": runs["one by one"].middle / done.middle,
-            "share_of_peak_denoising": share(done.clocks[-1]),
+            "seconds": middle(done),
+            "spread": spread(done),
+            "pictures": sum(len(plan.pictures) for plan in done[-1].result),
+            "ratio": middle(runs["one by one"]) / middle(done),
+            "share_of_peak_denoising": share(done[-1]),
         }
         for way, done in runs.items()
     }
@@ -64,7 +65,5 @@ def throughput(
 
 def _flops(agent: Agent, asked: Sequence[PlanRequest]) -> float:
     """Of the denoising, for each token of the DiT."""
-    clock = Clock(flops=True)
-    with clock.watching(agent.pipeline):
-        agent.plan_many(asked)
-    return clock.flops["denoising"] / clock.tokens["denoising"]
+    counted = measured(agent.pipeline, lambda: agent.plan_many(asked), flops=True)
+    return counted.flops["denoising"] / counted.tokens["denoising"]

@@ -9,31 +9,20 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 from PIL import Image
 
-from duogen.benchmarks.clock import Clock, now
-from duogen.benchmarks.machine import begin_peak, peak_memory
 from duogen.benchmarks.rivals import RIVALS
+from duogen.benchmarks.turns import Outcome, measured
 from duogen.benchmarks.work import WORKS
 from duogen.errors import DuoGenError
 from duogen.loading import load
 from duogen.models.sampler import PaintSettings
 
-
-@dataclass
-class Outcome:
-    """One run: what it took, by part; what was computed; its peak memory in bytes; its pictures."""
-
-    took: float
-    seconds: dict[str, float]
-    calls: dict[str, list[float]]
-    tokens: dict[str, int]
-    flops: dict[str, int]
-    memory: int | None
-    pictures: list[Image.Image]
+Painted = Outcome[list[Image.Image]]
+"""A run of a rival, with its pictures."""
 
 
 class Racer:
@@ -47,7 +36,7 @@ class Racer:
         end.close()
         self._answer()  # it stands ready
 
-    def run(self, work: str, settings: PaintSettings, flops: bool = False) -> Outcome:
+    def run(self, work: str, settings: PaintSettings, flops: bool = False) -> Painted:
         """Does some work of `WORKS`; counting operations, with `flops`, which takes time.
 
         Raises:
@@ -91,23 +80,8 @@ def _serve(line: Connection, name: str, model: str | None, device: str | None) -
         line.send(None)
         while True:
             work, settings, flops = line.recv()
-            clock = Clock(flops)
-            begin_peak()
-            with clock.watching(agent.pipeline):
-                began = now()
-                pictures = rival.run(agent, WORKS[work](), rival.settings(settings))
-                took = now() - began
-            line.send(
-                Outcome(
-                    took,
-                    dict(clock.seconds),
-                    dict(clock.calls),
-                    dict(clock.tokens),
-                    dict(clock.flops),
-                    peak_memory(),
-                    pictures,
-                )
-            )
+            run = partial(rival.run, agent, WORKS[work](), rival.settings(settings))
+            line.send(measured(agent.pipeline, run, flops))
     except EOFError:
         return
     except Exception as error:  # told where it is waited for

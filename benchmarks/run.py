@@ -11,14 +11,16 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from duogen.benchmarks.clock import PARTS
-from duogen.benchmarks.racer import Outcome, Racer
+from duogen.benchmarks.racer import Painted, Racer
 from duogen.benchmarks.rivals import RIVALS
+from duogen.benchmarks.turns import in_turns, middle, spread
 from duogen.models.sampler import PaintSettings
 
 
@@ -38,17 +40,13 @@ def compare(
     counted = {rival: racer.run(work, settings, flops=True) for rival, racer in ready.items()}
     for rival, of_it in counted.items():  # operations are counted in torch alone
         of_it.flops = counted.get(_twin(rival, ready), of_it).flops
-    runs: dict[str, list[Outcome]] = {rival: [] for rival in ready}
-    for turn in range(repeats):
-        for rival, racer in ready.items():
-            runs[rival].append(racer.run(work, settings))
-        note(f"{work}: {turn + 1}/{repeats}")
+    runs = in_turns({rival: partial(racer.run, work, settings) for rival, racer in ready.items()}, work, repeats, note)
     first, *_ = runs.values()
     return {
         rival: {
             **_row(done, counted[rival], peak),
-            "ratio": _middle(first) / _middle(done),
-            "pixels": _differences(first[-1].pictures, done[-1].pictures),
+            "ratio": middle(first) / middle(done),
+            "pixels": _differences(first[-1].result, done[-1].result),
         }
         for rival, done in runs.items()
     }
@@ -60,26 +58,22 @@ def _twin(rival: str, ready: Mapping[str, Racer]) -> str:
     return next((name for name in ready if RIVALS[name] == plain), rival)
 
 
-def _middle(runs: Sequence[Outcome]) -> float:
-    return statistics.median(run.took for run in runs)
-
-
-def _row(runs: Sequence[Outcome], counted: Outcome, peak: float) -> dict[str, Any]:
-    middle = _middle(runs)
+def _row(runs: Sequence[Painted], counted: Painted, peak: float) -> dict[str, Any]:
+    seconds = middle(runs)
     parts = {part: statistics.median(run.seconds.get(part, 0.0) for run in runs) for part in PARTS}
     return {
-        "seconds": middle,
-        "spread": [min(run.took for run in runs), max(run.took for run in runs)],
-        "parts": parts | {"else": max(0.0, middle - sum(parts.values()))},
+        "seconds": seconds,
+        "spread": spread(runs),
+        "parts": parts | {"else": max(0.0, seconds - sum(parts.values()))},
         "tokens": {part: counted.tokens.get(part, 0) for part in ("text", "condition", "denoising")},
         "flops": {part: counted.flops.get(part, 0) for part in PARTS},
-        "share_of_peak": sum(counted.flops.values()) / middle / peak,
-        "step_seconds": _by_picture(runs, len(runs[0].pictures)),
+        "share_of_peak": sum(counted.flops.values()) / seconds / peak,
+        "step_seconds": _by_picture(runs, len(runs[0].result)),
         "memory": max((run.memory for run in runs if run.memory is not None), default=None),
     }
 
 
-def _by_picture(runs: Sequence[Outcome], pictures: int) -> list[float]:
+def _by_picture(runs: Sequence[Painted], pictures: int) -> list[float]:
     """The median denoising step of each picture, over all runs."""
     steps = [np.array_split(run.calls["denoising"], pictures) for run in runs]
     return [float(np.median(np.concatenate(each))) for each in zip(*steps, strict=True)]

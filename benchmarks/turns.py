@@ -1,10 +1,10 @@
-"""Several ways to do the same, timed in turns."""
+"""Several ways to do the same, measured in turns."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from duogen.benchmarks.clock import Clock, now
@@ -15,44 +15,52 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class Runs(Generic[Result]):
-    """What the runs of one way took, each with its clock; the last one's peak memory, and its result."""
+class Outcome(Generic[Result]):
+    """One run: what it took, by part; what was computed; its peak memory in bytes; its result."""
 
+    took: float
+    seconds: dict[str, float]
+    calls: dict[str, list[float]]
+    tokens: dict[str, int]
+    flops: dict[str, int]
+    memory: int | None
     result: Result
-    seconds: list[float] = field(default_factory=list)
-    clocks: list[Clock] = field(default_factory=list)
-    memory: int | None = None
 
-    @property
-    def middle(self) -> float:
-        """The median of the seconds."""
-        return statistics.median(self.seconds)
+
+def measured(pipeline: DuoGenPipeline, run: Callable[[], Result], flops: bool = False) -> Outcome[Result]:
+    """A run on a pipeline; counting operations, with `flops`, which takes time."""
+    clock = Clock(flops)
+    begin_peak()
+    with clock.watching(pipeline):
+        began = now()
+        result = run()
+        took = now() - began
+    return Outcome(
+        took, dict(clock.seconds), dict(clock.calls), dict(clock.tokens), dict(clock.flops), peak_memory(), result
+    )
 
 
 def in_turns(
-    pipeline: DuoGenPipeline,
-    ways: Mapping[str, Callable[[], Result]],
-    name: str,
-    repeats: int,
-    note: Callable[[str], None],
-) -> dict[str, Runs[Result]]:
-    """Times some ways to do the same in turns, so that whatever else the machine does falls on all alike.
+    ways: Mapping[str, Callable[[], Outcome[Result]]], name: str, repeats: int, note: Callable[[str], None]
+) -> dict[str, list[Outcome[Result]]]:
+    """What some ways to do the same take, in turns, so that whatever else the machine does falls on all alike.
 
     Args:
         name: of the work, for `note`, which is told of each turn.
     """
-    runs: dict[str, Runs[Result]] = {}
+    runs: dict[str, list[Outcome[Result]]] = {way: [] for way in ways}
     for turn in range(repeats):
         for way, run in ways.items():
-            clock = Clock()
-            begin_peak()
-            with clock.watching(pipeline):
-                began = now()
-                result = run()
-                took = now() - began
-            done = runs.setdefault(way, Runs(result))
-            done.result, done.memory = result, peak_memory()
-            done.seconds.append(took)
-            done.clocks.append(clock)
+            runs[way].append(run())
         note(f"{name}: {turn + 1}/{repeats}")
     return runs
+
+
+def middle(runs: Sequence[Outcome[Result]]) -> float:
+    """The median of the seconds."""
+    return statistics.median(run.took for run in runs)
+
+
+def spread(runs: Sequence[Outcome[Result]]) -> list[float]:
+    """The least and the most seconds."""
+    return [min(run.took for run in runs), max(run.took for run in runs)]

@@ -11,6 +11,7 @@ For checkpoints of ``causal`` mode, whose earlier pictures don't see the new one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +57,7 @@ class Denoiser:
     ) -> None:
         weight = dit.model.patch_embed.proj.weight
         self.dit, self.canvases, self.branches = dit, canvases, len(canvases[0].cross_mask)
-        self.sigmas, self._step = sigmas.tolist(), step or Step(dit)
+        self.sigmas, self._step = sigmas, step or Step(dit)
         blank = weight.new_zeros(tuple(shape))
         positions = [dit.positions(Frame(blank, canvas.time, sigmas[:1], False)) for canvas in canvases]
         learned = [each for each in map(dit.learned, positions) if each is not None]
@@ -85,9 +86,11 @@ class Denoiser:
             reads=as_bias(torch.stack(masks, dim=1).flatten(0, 1), weight.dtype),
             learned=self._rows(torch.stack(learned)) if learned else None,
             sees=sees,
+            frame=None,
         )
-        self._modulations = modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
+        self._modulations = modulations(dit.model, sigmas)
 
+    @cached_property
     def _first_branch(self) -> StepInputs:
         """The inputs of a step without guidance."""
         rows = len(self.canvases)
@@ -120,7 +123,7 @@ class Denoiser:
     def __call__(self, latents: Tensor, step: int, guided: bool) -> Tensor:
         """The velocities [branches * pictures, C, h, w] at a step, of latents [pictures, C, h, w]; with one branch, where it isn't
         guided."""
-        inputs = self._inputs if guided or self.branches == 1 else self._first_branch()
+        inputs = self._inputs if guided or self.branches == 1 else self._first_branch
         latents = self._rows(latents) if guided else latents
         out = self._step(self.dit.patchify(latents), self._modulations[step], *inputs)
         return self.dit.velocity(out.answer, latents, self.sigmas[step])
@@ -136,8 +139,12 @@ class Denoiser:
 
 
 def modulations(model: Any, sigmas: Tensor) -> Tensor:
-    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps, 1, 1, (3 L + 1) * 3 * width]."""
+    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps + 1, 1, 1, (3 L + 1) * 3 * width].
+
+    The last ones are those of condition frames.
+    """
     weight = model.patch_embed.proj.weight
+    sigmas = torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])])
     temb, embedded = model.time_embed(weight, sigmas.to(weight.device))
     norms = [norm for block in model.transformer_blocks for norm in (block.norm1, block.norm2, block.norm3)]
     width = weight.shape[0]

@@ -177,10 +177,11 @@ class CosmosDiT:
         normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, counts)
         with torch.autocast(normed.device.type, enabled=False):  # a velocity divides by small noise levels
             pieces = model.proj_out(normed.to(model.proj_out.weight.dtype)).split(counts, dim=1)
-        answers = [self.unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
-        if self.prediction == "sample":
-            answers = [_velocity(answer, frame) for answer, frame in zip(answers, frames, strict=True)]
-        return DiTOutput(answers, kept, middle)
+        velocities = [
+            self.velocity(piece, frame.latent, frame.sigma[:, None, None, None])
+            for piece, frame in zip(pieces, frames, strict=True)
+        ]
+        return DiTOutput(velocities, kept, middle)
 
     # Into and out of tokens
 
@@ -197,10 +198,13 @@ class CosmosDiT:
         p = self.patch
         return latent.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
-    def velocity(self, answer: Tensor, latents: Tensor, sigma: float) -> Tensor:
-        """The velocity that an answer in tokens stands for, of latents [B, C, h, w] at a noise level."""
+    def velocity(self, answer: Tensor, latents: Tensor, sigma: Tensor) -> Tensor:
+        """The velocity that an answer in tokens stands for, of latents [B, C, h, w] at noise levels [] or [B, 1, 1, 1].
+
+        Of a predicted sample it is the way to it, bounded where hardly any noise is left.
+        """
         said = self.unpatchify(answer, latents)
-        return said if self.prediction == "velocity" else (latents - said) / max(sigma, SMALLEST_SIGMA)
+        return said if self.prediction == "velocity" else (latents - said) / sigma.clamp_min(SMALLEST_SIGMA)
 
     def unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
         p = self.patch
@@ -266,11 +270,6 @@ def _working(hidden: Tensor) -> torch.dtype:
     """The type in which attention's scores are computed."""
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-
-
-def _velocity(sample: Tensor, frame: Frame) -> Tensor:
-    """The velocity towards a predicted clean latent; bounded where hardly any noise is left."""
-    return (frame.latent - sample) / frame.sigma.clamp_min(SMALLEST_SIGMA)[:, None, None, None]
 
 
 def appended(old: Sequence[KeyValue] | None, new: Sequence[KeyValue]) -> list[KeyValue]:

@@ -2,7 +2,8 @@
 
 The language model reads and writes one dialogue's tokens, however many, behind a cache of any length; the vision encoder sees one
 picture of any size. The step is the one of `duogen.models.step`, of any number of pictures, tokens (so any width and height) and
-text tokens: behind any number of kept frames, in ``causal`` checkpoints, and of all frames, in ``full`` ones. The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
+text tokens: behind any number of kept frames, in ``causal`` checkpoints, and of all frames, in ``full`` ones. The extra ``onnx``
+installs what is needed; on a GPU, the extra ``gpu`` does.
 """
 
 from __future__ import annotations
@@ -89,7 +90,6 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
     for name in ("past_keys", "past_values", "text_keys", "text_values"):
         example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
-    axes = dict(_AXES)
     if dit.model.learnable_pos_embed is None:
         del example["learned"]
     if causal:

@@ -102,7 +102,7 @@ class OnnxBackend:
         return self._seeing(given, [seen])[0]
 
     def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
-        given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=False))
+        given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
         given |= {"tokens": tokens, "modulations": modulations}
         answer = torch.empty_like(tokens)
         if self.pipeline.config.attention_mode != "causal":

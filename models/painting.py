@@ -43,7 +43,7 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     shape = pipeline.latent_shape(settings.width, settings.height)
     noise = torch.cat([initial_noise(shape, order.settings.seed, device, dtype) for order in orders])
     canvases = [session.canvas(guidance != 1) for session in sessions]
-    sigmas = noise_levels(pipeline.scheduler, steps, device)
+    sigmas, network = noise_levels(pipeline.scheduler, steps, device), pipeline.backend.step()
 
     def on_step(step: int, steps: int) -> None:
         for order in orders:
@@ -53,14 +53,14 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
         return denoise(velocity_of, pipeline.scheduler, noise, settings, on_step)
 
     if pipeline.config.attention_mode == "causal":
-        denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, pipeline.backend.step())
+        denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, network)
         latents = paint(denoiser, noise, on_step).split(1)
         for session, latent, frames in zip(sessions, latents, denoiser.keep(torch.cat(latents)), strict=True):
             session.noted(latent, frames)
     else:
         latents = [
             paint(
-                WholeDenoiser(pipeline.painter, shape, order.session.latents, canvas, sigmas, pipeline.backend.step()),
+                WholeDenoiser(pipeline.painter, shape, order.session.latents, canvas, sigmas, network),
                 each,
                 order.on_step,
             )

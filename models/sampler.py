@@ -40,9 +40,8 @@ class PaintSettings(BaseModel):
     @classmethod
     def _rises(cls, interval: tuple[float, float]) -> tuple[float, float]:
         if not 0 <= interval[0] <= interval[1] <= 1:
-            raise ValueError(
-                f"the interval of guidance goes from a noise level up to another within 0..1, not {interval}"
-            )
+            low, high = interval
+            raise ValueError(f"goes from a noise level up to another, both within 0..1, not {low} {high}")
         return interval
 
     def for_picture(self, index: int) -> PaintSettings:

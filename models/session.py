@@ -54,10 +54,8 @@ class Session:
         self, pipeline: DuoGenPipeline, turns: Sequence[Turn], latents: dict[int, Tensor] | None = None
     ) -> None:
         self.pipeline = pipeline
-        self.device, self.dtype = (
-            pipeline.transformer.device,
-            pipeline.transformer.dtype,
-        )  # looked up once: it takes a while
+        # Looked up once: diffusers searches all modules for them.
+        self.device, self.dtype = pipeline.transformer.device, pipeline.transformer.dtype
         self.tape, self._pixels = lay_out(turns, pipeline.processor, open_end=True)
         self._cache = pipeline.language.new_cache(pipeline.backend.reading(), pipeline.backend.seeing())
         self._fed = 0

@@ -33,7 +33,7 @@ class StepInputs(NamedTuple):
     reads: Tensor
     learned: Tensor | None
     sees: Tensor | None
-    frame: Tensor | None = None
+    frame: Tensor | None
 
 
 class StepOutput(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from duogen.models.attention import as_bias
 from duogen.models.denoiser import Canvas, modulations
-from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
+from duogen.models.dit import CosmosDiT, Frame
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
 
@@ -40,7 +40,7 @@ class WholeDenoiser:
         step: StepFunction | None = None,
     ) -> None:
         weight = dit.model.patch_embed.proj.weight
-        self.dit, self.sigmas, self._step = dit, sigmas.tolist(), step or Step(dit, keeping=False)
+        self.dit, self.sigmas, self._step = dit, sigmas, step or Step(dit, keeping=False)
         frames = [*earlier, weight.new_zeros(tuple(shape))]
         positions = torch.cat([dit.positions(Frame(each, n, sigmas[:1], False)) for n, each in enumerate(frames)])
         self._known = torch.cat([dit.patchify(each) for each in earlier], dim=1) if earlier else None
@@ -61,7 +61,7 @@ class WholeDenoiser:
             sees=None,
             frame=new.long(),
         )
-        self._modulations = modulations(dit.model, torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])]))
+        self._modulations = modulations(dit.model, sigmas)
 
     def __call__(self, latent: Tensor, step: int, guided: bool) -> Tensor:
         """The velocities [branches, C, h, w] at a step, of a latent [1, C, h, w]; with one branch, where it isn't guided."""

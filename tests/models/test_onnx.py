@@ -57,7 +57,7 @@ def test_a_step_is_that_of_torch(
     given = (
         torch.randn(rows, tokens, 256), torch.randn(1, 1, (9 * blocks + 3) * heads * size), torch.ones(1, 1, 1),
         *torch.randn(2, blocks, rows, 2, 1, tokens, size), *lists, reads, torch.randn(rows, tokens, heads * size),
-        sees if masked else None,
+        sees if masked else None, None,
     )  # fmt: skip
     ours = OnnxBackend(pipeline, exported).step()(*given)
     theirs = TorchBackend(pipeline).step()(*given)
