@@ -67,6 +67,7 @@ def root(
 
 def _add_commands() -> None:
     from duogen.agent import cli as agent_cli
+    from duogen.agent import runs_cli
     from duogen.benchmarks import cli as benchmarks_cli
     from duogen.evaluation import cli as evaluation_cli
     from duogen.training import cli as training_cli
@@ -81,6 +82,7 @@ def _add_commands() -> None:
     ):
         app.command()(command)
     app.command()(benchmarks_cli.bench)
+    app.add_typer(runs_cli.app, name="runs")
     app.add_typer(evaluation_cli.app, name="eval")
 
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -82,6 +83,12 @@ class Picture:
         made.data, made.format, (made.width, made.height) = buffer.getvalue(), "PNG", pixels.size
         made._pixels = pixels
         return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Picture) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(self.data)
 
     def __deepcopy__(self, memo: object) -> Picture:
         """Itself: a picture never changes."""
@@ -357,7 +364,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         InputError: the folder can't be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)

@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 
 from duogen.agent.events import Event, OnEvent
 from duogen.agent.graph import build_graph
-from duogen.agent.store import HIDDEN, FolderStore, MemoryStore, Store, attach_all
-from duogen.document import PLAN_FILE, Document, Picture, write_atomically
+from duogen.agent.review import Decision, Proposal, Reviewer, decision, proposal
+from duogen.agent.runs import Note, RunFolder, new_note
+from duogen.agent.state import RunState, initial_state, without
+from duogen.agent.store import FolderStore, MemoryStore, Store, attach_all
+from duogen.document import Document, Picture
 from duogen.errors import DuoGenError, InputError
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
 from duogen.models.sessions import SessionPool
+from duogen.planners.base import Planner
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import MAX_REQUEST, Drawn, ImageRequest, ImageTool
 from duogen.tools.look import LookTool
 
 MAX_PICTURES = 16
+RECURSION_LIMIT = 10_000
+"""Of LangGraph's, in steps of the graph; its own is for far shorter runs."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A finished answer: the dialogue with its pictures. `reason` tells why the run ended (see `Finished`)."""
+    """An answer: the dialogue with its pictures.
+
+    `reason`: why the run ended (see `Finished`); ``review``, where it hasn't, but waits for a decision about `proposal`.
+    `run`: its id. `trace`: the pictures that were rejected, each with ``picture`` (its number), ``sha256``, ``by`` and ``why``.
+    """
 
     document: Document
     reason: str
+    run: str = ""
+    trace: tuple[dict[str, Any], ...] = ()
+    proposal: Proposal | None = None
 
     @property
     def text(self) -> str:
@@ -69,17 +80,44 @@ class PlanRequest:
     settings: PaintSettings | None = None
     decode: DecodeSettings | None = None
     max_pictures: int = MAX_PICTURES
+    max_seconds: float | None = None
+    max_tokens: int | None = None
     self_check: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that hasn't begun, for a host that drives LangGraph itself.
+
+    `graph.stream(state, config, stream_mode=...)` runs it; the graph's last state makes a `Plan`.
+    """
+
+    graph: CompiledStateGraph[RunState, None, RunState, RunState]
+    state: RunState
+    config: Any
+    store: Store = field(repr=False)
+
+    def plan(self, state: dict[str, Any] | RunState) -> Plan:
+        """The answer that a state of this graph holds."""
+        document = attach_all(Document.model_validate(state["document"]), self.store)
+        asked = state.get("__interrupt__")
+        waiting = None if not asked else proposal(asked[0].value, document)  # type: ignore[index]
+        reason = "review" if waiting else state["reason"]
+        return Plan(without(document, state["hidden"]), reason, state["run"], tuple(state["trace"]), waiting)
 
 
 class Agent:
     """Plans, draws and edits with one pipeline.
 
-    Not thread-safe: call it from one thread. Many requests at a time are for `plan_many`.
+    Not thread-safe: call it from one thread. Many requests at a time are for `plan_many`; `duogen.agent.worker.Worker` takes
+    them from asyncio.
+
+    Args:
+        planner: writes the text of plans; the pipeline's own MLLM, where it is None.
     """
 
-    def __init__(self, pipeline: DuoGenPipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: DuoGenPipeline, planner: Planner | None = None) -> None:
+        self.pipeline, self.planner = pipeline, planner
         self.sessions = SessionPool(pipeline)
 
     def plan(
@@ -93,7 +131,11 @@ class Agent:
         settings: PaintSettings | None = None,
         decode: DecodeSettings | None = None,
         max_pictures: int = MAX_PICTURES,
+        max_seconds: float | None = None,
+        max_tokens: int | None = None,
         self_check: int = 0,
+        review: Reviewer | Literal["pause"] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> Plan:
         """Answers a request with text and pictures.
 
@@ -102,37 +144,81 @@ class Agent:
             on_event: is told everything as it happens.
             after: an earlier dialogue that the request follows up on.
             folder: keep the run there, resumable, from the start; without it nothing is written.
+            max_pictures, max_seconds, max_tokens: the budget; where it ends the plan does, with what there is.
             self_check: look at each picture, and paint it again up to so many times where it doesn't show what it should.
+            review: is asked for a decision before and after each picture. With ``pause`` the plan is returned there, with a
+                `proposal`, and `resume` takes the decision; that needs a folder.
+            stopping: asked after each token and each denoising step; with True the plan ends there, with what there is.
 
         Raises:
             InputError: an empty or endless request, an unreadable picture, a folder that is in use or can't be written.
+        """
+        if review == "pause" and folder is None:
+            raise InputError("a review that pauses needs a folder to keep the run in")
+        kept = None if folder is None else RunFolder(folder)
+        if kept is not None and after is None and kept.folder.is_dir() and not kept.free:
+            raise InputError(f"{folder}: the folder isn't empty; choose another, or continue the plan in it")
+        prepared = self.prepare(
+            request, images, on_event=on_event, after=after, folder=folder, settings=settings, decode=decode,
+            max_pictures=max_pictures, max_seconds=max_seconds, max_tokens=max_tokens, self_check=self_check,
+            review=review is not None, stopping=stopping, checkpointer=InMemorySaver() if kept is None else None,
+        )  # fmt: skip
+        if kept is None:
+            return self._run(prepared, prepared.state, review)
+        with kept.locked():
+            state: Any = prepared.state
+            chosen = (decode or DecodeSettings()).model_dump()
+            note = new_note(state["run"], Document.model_validate(state["document"]), state, chosen)
+            kept.forget_checkpoints()  # of the run before
+            kept.write(note)
+            return self._run_in(kept, note, prepared, state, review)
+
+    def prepare(
+        self,
+        request: str,
+        images: Iterable[Picture | str | Path] = (),
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        on_event: OnEvent | None = None,
+        after: Document | None = None,
+        folder: str | Path | None = None,
+        settings: PaintSettings | None = None,
+        decode: DecodeSettings | None = None,
+        max_pictures: int = MAX_PICTURES,
+        max_seconds: float | None = None,
+        max_tokens: int | None = None,
+        self_check: int = 0,
+        review: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Prepared:
+        """The graph of a run and the state that it begins from, for a host that streams it, or makes it part of a graph of its own.
+
+        The arguments are those of `plan`. LangGraph's stream modes all work: ``custom`` has the events, ``messages`` the text token
+        by token, ``updates``, ``values`` and ``debug`` the states. Pictures lie in `folder`, or in memory.
+
+        Args:
+            checkpointer: LangGraph's; a review needs one.
         """
         paint = settings or PaintSettings()
         self._check_size(paint)
         document = Document() if after is None else after.branch()
         document.add_request(_checked(request), [_picture(image) for image in images])
-        document.add_message("assistant")
-        run = uuid.uuid4().hex
-        if folder is not None and after is None and Path(folder).is_dir() and any(Path(folder).iterdir()):
-            raise InputError(f"{folder}: the folder isn't empty; choose another, or continue the plan in it")
-        store: Store = MemoryStore() if folder is None else FolderStore(_new_folder(Path(folder)))
+        run, kept = uuid.uuid4().hex[:12], None
+        store: Store = MemoryStore()
+        if folder is not None:
+            kept = RunFolder(folder)
+            earlier = kept.note() if after is not None and kept.hidden.is_dir() else None
+            # A follow-up belongs to the run that it follows up on.
+            run = run if earlier is None else earlier.id
+            kept.create()
+            store = FolderStore(kept.folder)
         for part in document.images:
             store.put(document.picture(part))
-        state = {
-            "run": run,
-            "document": document.model_dump(),
-            "settings": paint.model_dump(),
-            "max_pictures": max_pictures,
-            "painted": 0,
-            "repaints": self_check,
-            "next": "draft",
-            "reason": "",
-        }
-        if folder is not None:
-            note = {"run": run, "decode": (decode or DecodeSettings()).model_dump(), "state": state}
-            write_atomically(Path(folder) / HIDDEN / "run.json", json.dumps(note).encode())
-        with _checkpointer(folder) as saver:
-            return self._run(state, run, store, saver, decode, on_event, folder)
+        state = initial_state(
+            run, document, paint.model_dump(mode="json"), max_pictures=max_pictures, max_seconds=max_seconds,
+            max_tokens=max_tokens, self_check=self_check, review=review,
+        )  # fmt: skip
+        return self._prepared(state, store, checkpointer, decode, on_event, stopping)
 
     def plan_many(
         self,
@@ -181,51 +267,38 @@ class Agent:
         images: Iterable[Picture | str | Path] = (),
         *,
         on_event: OnEvent | None = None,
-        settings: PaintSettings | None = None,
-        decode: DecodeSettings | None = None,
-        max_pictures: int = MAX_PICTURES,
-        self_check: int = 0,
+        review: Reviewer | Literal["pause"] | None = None,
+        made: Decision | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        **options: Any,
     ) -> Plan:
         """Goes on with a plan's folder: finishes an interrupted run, or follows up on a finished one.
+
+        Args:
+            made: the decision that a run waits for. Without it, `review` is asked; without either, the plan comes back as it is.
+            options: of a follow-up; those of `plan`.
 
         Raises:
             InputError: nothing to resume and no request, a request while the run is unfinished, or no plan there.
         """
-        folder = Path(folder)
-        unfinished = self.unfinished(folder)
-        if unfinished is not None:
-            if request is not None:
-                raise InputError(f"{folder}: the plan isn't finished; continue it without a new request first")
-            with _checkpointer(folder) as saver:
-                kept = DecodeSettings.model_validate(unfinished["decode"])
-                run, store = unfinished["run"], FolderStore(folder)
-                # Killed before its first checkpoint, a run starts from the state that was noted.
-                known = saver.get_tuple({"configurable": {"thread_id": run}}) is not None
-                return self._run(None if known else unfinished["state"], run, store, saver, kept, on_event, folder)
-        if request is None:
-            raise InputError(f"{folder}: the plan is finished; add a request to follow up on it")
-        document = Document.load(folder)
-        return self.plan(
-            request, images, on_event=on_event, after=document, folder=folder, settings=settings, decode=decode,
-            max_pictures=max_pictures, self_check=self_check,
-        )  # fmt: skip
-
-    @staticmethod
-    def unfinished(folder: Path) -> dict[str, Any] | None:
-        """What is known of the interrupted run in a folder; None where the plan there is finished.
-
-        Raises:
-            InputError: there is no plan in the folder.
-        """
-        note = folder / HIDDEN / "run.json"
-        if note.exists():
-            try:
-                return dict(json.loads(note.read_text()))
-            except ValueError as error:
-                raise InputError(f"{note}: damaged, the run can't be continued ({error})") from error
-        if not (folder / PLAN_FILE).exists():
-            raise InputError(f"{folder}: no plan in this folder")
-        return None
+        kept = RunFolder(folder)
+        if kept.unfinished is None:
+            if request is None:
+                raise InputError(f"{folder}: the plan is finished; add a request to follow up on it")
+            return self.plan(
+                request, images, on_event=on_event, after=Document.load(folder), folder=folder, review=review,
+                stopping=stopping, **options,
+            )  # fmt: skip
+        if request is not None:
+            raise InputError(f"{folder}: the plan isn't finished; continue it without a new request first")
+        with kept.locked():
+            note = kept.unfinished
+            if note is None:
+                raise InputError(f"{folder}: the plan has been finished meanwhile")
+            state: Any = note.state
+            decode = DecodeSettings.model_validate(note.decode)
+            prepared = self._prepared(state, FolderStore(kept.folder), None, decode, on_event, stopping)
+            return self._run_in(kept, note, prepared, made, review)
 
     def draw(self, instruction: str, settings: PaintSettings | None = None, **kwargs: Any) -> Drawn:
         """One picture from text, without a plan; see `ImageTool.call`."""
@@ -245,56 +318,79 @@ class Agent:
         request = ImageRequest(instruction=_checked(instruction), references=references, settings=settings)
         return ImageTool(self.sessions).call(request, **kwargs)
 
-    def _run(
+    def look(self, question: str, images: Iterable[Picture | str | Path], **kwargs: Any) -> str:
+        """What the model answers to a question about pictures; see `plan` for the other arguments."""
+        return self.plan(question, images, max_pictures=0, **kwargs).text
+
+    def _prepared(
         self,
-        state: dict[str, Any] | None,
-        run: str,
+        state: RunState,
         store: Store,
-        saver: BaseCheckpointSaver[Any],
+        checkpointer: BaseCheckpointSaver[Any] | None,
         decode: DecodeSettings | None,
         on_event: OnEvent | None,
-        folder: str | Path | None,
-    ) -> Plan:
-        planner = NativePlanner(self.sessions, store.latent, decode)
+        stopping: Callable[[], bool],
+    ) -> Prepared:
+        planner = self.planner or NativePlanner(self.sessions, store.latent, decode)
         tool, look = ImageTool(self.sessions, store.latent), LookTool(self.pipeline)
-        graph = build_graph(planner, tool, look, store, saver, on_event)
-        config: Any = {"configurable": {"thread_id": run}, "recursion_limit": 10_000}
+        graph = build_graph(planner, tool, look, store, checkpointer, on_event, stopping)
+        config = {"configurable": {"thread_id": state["run"]}, "recursion_limit": RECURSION_LIMIT}
+        return Prepared(graph, state, config, store)
+
+    def _run(self, prepared: Prepared, given: Any, review: Reviewer | Literal["pause"] | None) -> Plan:
+        """Runs a graph to its end, or to where nobody can decide; `given` is its first state, a `Command`, or None to go on."""
         try:
-            final = graph.invoke(state, config, durability="sync")
+            while True:
+                plan = prepared.plan(prepared.graph.invoke(given, prepared.config, durability="sync"))
+                if plan.proposal is None or not callable(review):
+                    return plan
+                made = decision(review(plan.proposal), list(plan.proposal.actions))
+                given = Command(resume=made.model_dump())
         finally:
-            self.sessions.close(run)
-        plan = Plan(attach_all(Document.model_validate(final["document"]), store), final["reason"])
-        if folder is not None:
-            plan.save(folder)
-            # The run is over: its checkpoints have done their work, its latents serve a follow-up.
-            (Path(folder) / HIDDEN / "run.json").unlink()
-            (Path(folder) / HIDDEN / "run.sqlite").unlink(missing_ok=True)
+            self.sessions.close(prepared.state["run"])
+
+    def _run_in(
+        self,
+        kept: RunFolder,
+        note: Note,
+        prepared: Prepared,
+        given: RunState | Decision | None,
+        review: Reviewer | Literal["pause"] | None,
+    ) -> Plan:
+        """Runs a graph whose checkpoints are kept in a folder, from wherever they are, and writes the plan there when it ends."""
+        with kept.checkpointer() as saver:
+            prepared = replace(prepared, graph=prepared.graph.copy({"checkpointer": saver}))
+            at = prepared.graph.get_state(prepared.config)
+            if not at.values:
+                # Killed before its first checkpoint, a run starts from the state that was noted.
+                given = prepared.state
+            elif at.interrupts:
+                plan = prepared.plan(at.values | {"__interrupt__": at.interrupts})
+                assert plan.proposal is not None
+                if given is None and callable(review):
+                    given = review(plan.proposal)
+                if given is None:
+                    return plan
+                made = decision(given, list(plan.proposal.actions))
+                given = Command(resume=made.model_dump())
+            else:
+                given = None
+            plan = self._run(prepared, given, review)
+        if plan.proposal is not None:
+            kept.write(replace(note, status="review", pictures=len(plan.document.images), trace=plan.trace))
+            return plan
+        plan.save(kept.folder)
+        # The run is over: its checkpoints have done their work, its latents serve a follow-up.
+        done = replace(
+            note, status="finished", reason=plan.reason, pictures=len(plan.document.images), trace=plan.trace
+        )
+        kept.write(done)
+        kept.forget_checkpoints()
         return plan
 
     def _check_size(self, settings: PaintSettings) -> None:
         resolved = self.pipeline.resolve(settings)
         self.pipeline.latent_shape(resolved.width or 0, resolved.height or 0)
-
-
-@contextmanager
-def _checkpointer(folder: str | Path | None) -> Iterator[BaseCheckpointSaver[Any]]:
-    if folder is None:
-        yield InMemorySaver()
-        return
-    path = Path(folder) / HIDDEN / "run.sqlite"
-    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-        yield SqliteSaver(connection)
-
-
-def _new_folder(folder: Path) -> Path:
-    try:
-        (folder / HIDDEN).mkdir(parents=True, exist_ok=True)
-        probe = folder / HIDDEN / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: can't write there ({error.strerror or error})") from error
-    return folder
 
 
 def _checked(request: str) -> str:

@@ -44,6 +44,12 @@ Backend = Annotated[
     typer.Option(envvar="DUOGEN_BACKEND", help="torch; or onnx: exported when it is first used, needs the extra onnx."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Review = Annotated[
+    bool,
+    typer.Option(
+        "--review", help="Ask before and after each picture: accept, paint again, edit, insert, delete, stop."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print where the result is, and nothing else.")]
 
 
@@ -63,6 +69,13 @@ def plan(
     width: Width = None,
     height: Height = None,
     max_pictures: Annotated[int, typer.Option(min=0, max=64, help="The answer ends after so many pictures.")] = 16,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="The answer ends after so many seconds, with what there is.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The answer ends after so many tokens of text, with what there is.")
+    ] = None,
+    review: Review = False,
     self_check: Annotated[
         int,
         typer.Option(
@@ -93,22 +106,27 @@ def plan(
         raise InputError("the request is empty: say what to plan or draw")
     folder = continue_ or output or _free_folder(request or "plan")
 
-    from duogen.agent.agent import Agent
+    from duogen.agent.asking import ask
+    from duogen.agent.review import Decision
+    from duogen.agent.runs import RunFolder
     from duogen.agent.teller import Teller
     from duogen.models.session import DecodeSettings
 
-    if continue_ is not None:
-        Agent.unfinished(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    unfinished = continue_ is not None and RunFolder(folder).unfinished is not None
+    if continue_ is None and not RunFolder(folder).free:
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
     settings = _settings(seed, steps, guidance, guidance_interval, step_cache, width, height)
     agent = _load(model, device, backend)
     told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
         "on_event": told,
+        # Whoever goes on without a review agrees with what waits for one.
+        "review": ask if review else (lambda _: Decision()) if unfinished else None,
         "settings": settings,
         "decode": DecodeSettings(temperature=temperature, top_p=top_p, seed=seed),
         "max_pictures": max_pictures,
+        "max_seconds": max_seconds,
+        "max_tokens": max_tokens,
         "self_check": self_check,
     }
     if continue_ is not None:
@@ -116,9 +134,8 @@ def plan(
     else:
         made = agent.plan(request or "", pictures, folder=folder, **common)
     if as_json:
-        print(
-            json.dumps({"folder": str(folder), "reason": made.reason, **made.document.model_dump()}, ensure_ascii=False)
-        )
+        answer = {"run": made.run, "folder": str(folder), "reason": made.reason, "trace": list(made.trace)}
+        print(json.dumps(answer | made.document.model_dump(), ensure_ascii=False))
     elif quiet:
         print(folder)
     else:

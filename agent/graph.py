@@ -1,19 +1,21 @@
-"""The graph: draft -> paint -> draft ... until the planner is done.
+"""The graph: draft -> paint -> draft ... until the planner is done, with a stop for review on either side of `paint`.
 
-Its state is JSON alone (the document, counters, settings), so every checkpointer can keep it; sessions, weights and
-pictures stay outside. Each node can be run again from its start after a crash and gives the same result: text and
-pictures depend on the state and its seeds.
+Its state is JSON alone (`RunState`), so every checkpointer can keep it; sessions, weights and pictures stay outside. Each node
+can be run again from its start after a crash and gives the same result: text and pictures depend on the state and its seeds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict
+from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import interrupt
 
 from duogen.agent.events import (
     DenoisingStep,
@@ -25,33 +27,23 @@ from duogen.agent.events import (
     PictureStarted,
     TextDelta,
 )
+from duogen.agent.messages import Telling
+from duogen.agent.review import decided, decision, onward, question
+from duogen.agent.state import RunState, without
 from duogen.agent.store import Store, attach_all
 from duogen.document import Document, TextPart
+from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
-from duogen.planners.base import Planner
-from duogen.tools.image import Drawn, ImageTool
+from duogen.planners.base import Draft, Planner
+from duogen.tools.image import Drawn, ImageCall, ImageTool
 from duogen.tools.look import LookTool
 
 ENOUGH = 0.5
 """How likely a picture must show what it should, to the model itself, to be kept at once."""
 
 
-class RunState(TypedDict):
-    """What a run is at any moment.
-
-    `document`: the dialogue, as ``Document.model_dump()``, its last turn the assistant's. `next`: ``draft``, ``paint``
-    or ``done``. `painted`: pictures of this answer so far. `reason`: why the run ended. `repaints`: how often a picture is
-    painted again at most when the model, looking at it, doesn't find what it should show; 0 leaves the look away.
-    """
-
-    run: str
-    document: dict[str, Any]
-    settings: dict[str, Any]
-    max_pictures: int
-    painted: int
-    repaints: int
-    next: Literal["draft", "paint", "done"]
-    reason: str
+class _HaltedError(Exception):
+    """Ends a node where it is: the budget is used up, or the run was asked to stop."""
 
 
 def build_graph(
@@ -59,8 +51,9 @@ def build_graph(
     tool: ImageTool,
     look: LookTool,
     store: Store,
-    checkpointer: BaseCheckpointSaver[Any],
+    checkpointer: BaseCheckpointSaver[Any] | None,
     on_event: OnEvent | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> CompiledStateGraph[RunState, None, RunState, RunState]:
     """The agent's graph over a planner, the tools and a store for what they make.
 
@@ -68,66 +61,146 @@ def build_graph(
         on_event: is told everything as it happens, where the graph is invoked. It isn't needed where LangGraph streams
             ``custom`` events, which are the same. Then, however, the nodes run in threads of LangGraph's, and each of these
             brings up its own threads for the arithmetic: on two cores that made a plan take half as long again.
+        stopping: is asked after each token and each denoising step; what it answers with True ends there, with the document as it
+            is.
     """
 
-    def emitter() -> Callable[[Event], None]:
-        write = get_stream_writer()
+    def emitter(state: RunState) -> Callable[[Event], None]:
+        write, began = get_stream_writer(), time.monotonic()
 
         def emit(event: Event) -> None:
             write(event)
             if on_event is not None:
                 on_event(event)
+            if stopping():
+                raise _HaltedError("stopped")
+            if state["max_seconds"] is not None and state["seconds"] + time.monotonic() - began > state["max_seconds"]:
+                raise _HaltedError("max_seconds")
 
         return emit
 
-    def draft(state: RunState) -> dict[str, Any]:
-        emit = emitter()
-        document = _document(state, store)
-        written = planner.draft(state["run"], document, lambda text: emit(TextDelta(text)))
+    def draft(state: RunState, config: RunnableConfig) -> dict[str, Any]:
+        began, emit, document = time.monotonic(), emitter(state), _document(state, store)
+        if state["queue"]:
+            # What a reviewer wrote stands where the planner would have written.
+            document.add_text(state["queue"][0])
+            emit(TextDelta(state["queue"][0]))
+            return {"document": document.model_dump(), "queue": state["queue"][1:], "next": "paint"}
+        left = None if state["max_tokens"] is None else state["max_tokens"] - state["tokens"]
+        if left is not None and left < 1:
+            return {"next": "finish", "reason": "max_tokens"}
+        said: list[str] = []
+        try:
+            with Telling(config, document) as telling:
+
+                def on_text(text: str) -> None:
+                    said.append(text)
+                    telling(text)
+                    emit(TextDelta(text))
+
+                written = planner.draft(state["run"], document, on_text, left)
+        except _HaltedError as halted:
+            document.add_text("".join(said))
+            return {"document": document.model_dump(), "next": "finish", "reason": str(halted)} | _used(state, began)
         document.add_text(written.text)
-        after: dict[str, Any] = {"document": document.model_dump(), "next": "paint", "reason": ""}
-        if written.stop != "picture":
-            after |= {"next": "done", "reason": written.stop}
-        elif state["painted"] >= state["max_pictures"]:
-            after |= {"next": "done", "reason": "max_pictures"}
-        return after
+        after: dict[str, Any] = {"document": document.model_dump(), "tokens": state["tokens"] + written.tokens}
+        after |= {"calls": [_as_json(call) for call in written.calls], **_used(state, began)}
+        return after | _next(state, written, left)
 
     def paint(state: RunState) -> dict[str, Any]:
-        emit = emitter()
-        document, index = _document(state, store), state["painted"] + 1
+        began, emit, document = time.monotonic(), emitter(state), _document(state, store)
+        index = state["painted"] + 1
         settings = PaintSettings.model_validate(state["settings"]).for_picture(len(document.images))
-        emit(PictureStarted(index, settings.seed))
+        settings = settings.for_attempt(state["attempt"] * (state["self_check"] + 1))
+        if state["seed"] is not None:
+            settings = settings.model_copy(update={"seed": state["seed"]})
+        call = ImageCall(**state["calls"][0]) if state["calls"] else None
         attempts: list[tuple[float, Drawn]] = []
-        while not attempts or (attempts[-1][0] < ENOUGH and len(attempts) <= state["repaints"]):
-            attempt = len(attempts)
-            drawn = tool.paint(
-                state["run"], document, settings.for_attempt(attempt),
-                lambda step, steps: emit(DenoisingStep(index, step, steps)),
-            )  # fmt: skip
-            chance = look.shows(document, drawn.picture) if state["repaints"] else ENOUGH
-            attempts.append((chance, drawn))
-            if state["repaints"]:
-                emit(PictureChecked(index, attempt, chance, chance >= ENOUGH, drawn.picture))
+        trace = list(state["trace"])
+        try:
+            emit(PictureStarted(index, settings.seed))
+            while not attempts or (attempts[-1][0] < ENOUGH and len(attempts) <= state["self_check"]):
+                attempt = len(attempts)
+
+                def on_step(step: int, steps: int) -> None:
+                    emit(DenoisingStep(index, step, steps))
+
+                again = settings.for_attempt(attempt)
+                drawn = tool.paint(state["run"], document, again, on_step, call)
+                chance = ENOUGH
+                if state["self_check"]:
+                    chance = look.shows(document, drawn.picture, None if call is None else call.instruction)
+                    if chance < ENOUGH:
+                        trace.append(
+                            {"picture": index, "sha256": drawn.picture.sha256, "by": "self-check", "why": chance}
+                        )
+                attempts.append((chance, drawn))
+                if state["self_check"]:
+                    emit(PictureChecked(index, attempt, chance, chance >= ENOUGH, drawn.picture))
+        except _HaltedError as halted:
+            return {"next": "finish", "reason": str(halted)} | _used(state, began)
         _, drawn = max(attempts, key=lambda made: made[0])
-        tool.keep(state["run"], document, drawn)
+        if call is None:
+            tool.keep(state["run"], document, drawn)
         store.put(drawn.picture, drawn.latent)
-        part = document.add_picture(drawn.picture, alt=_caption(document))
-        emit(PictureDone(index, part, drawn.seconds))
-        return {"document": document.model_dump(), "painted": index, "next": "draft"}
+        part = document.add_picture(drawn.picture, alt=_caption(document) if call is None else call.instruction)
+        done = {"document": document.model_dump(), "painted": index, "trace": trace, **_used(state, began)}
+        try:
+            emit(PictureDone(index, part, drawn.seconds))
+        except _HaltedError as halted:
+            return done | {"next": "finish", "reason": str(halted)}
+        return done | ({"next": "review_picture"} if state["review"] else onward(state))
+
+    def review(state: RunState) -> dict[str, Any]:
+        asked: dict[str, Any] = question(state)
+        while True:
+            try:
+                made = decision(interrupt(asked), asked["actions"])
+            except InputError as error:
+                asked = asked | {"error": str(error)}
+            else:
+                return decided(state, made)
 
     def finish(state: RunState) -> dict[str, Any]:
-        emitter()(Finished(state["reason"], state["painted"]))
-        return {}
+        write, event = get_stream_writer(), Finished(state["reason"], state["painted"])
+        write(event)
+        if on_event is not None:
+            on_event(event)
+        document = without(_document(state, store), state["hidden"])
+        return {"document": document.model_dump(), "hidden": []}
 
     graph = StateGraph(RunState)
-    graph.add_node("draft", draft)
-    graph.add_node("paint", paint)
+    for name, node in (("draft", draft), ("paint", paint), ("review", review)):
+        graph.add_node(name, node)
+        graph.add_conditional_edges(name, _node, ["draft", "paint", "review", "finish"])
     graph.add_node("finish", finish)
     graph.add_edge(START, "draft")
-    graph.add_conditional_edges("draft", lambda state: state["next"], {"paint": "paint", "done": "finish"})
-    graph.add_edge("paint", "draft")
     graph.add_edge("finish", END)
     return graph.compile(checkpointer=checkpointer)
+
+
+def _node(state: RunState) -> str:
+    return "review" if state["next"] in ("review_step", "review_picture") else state["next"]
+
+
+def _next(state: RunState, written: Draft, left: int | None) -> dict[str, Any]:
+    """Where a run goes when the planner has written."""
+    reason: str = written.stop
+    if written.stop == "length" and left is not None and written.tokens >= left:
+        reason = "max_tokens"
+    elif written.stop == "picture":
+        if state["painted"] < state["max_pictures"]:
+            return {"next": "review_step" if state["review"] else "paint", "attempt": 0, "seed": None}
+        reason = "max_pictures"
+    return {"next": "finish", "reason": reason}
+
+
+def _used(state: RunState, began: float) -> dict[str, Any]:
+    return {"seconds": state["seconds"] + time.monotonic() - began}
+
+
+def _as_json(call: ImageCall) -> dict[str, Any]:
+    return {"instruction": call.instruction, "references": list(call.references)}
 
 
 def _document(state: RunState, store: Store) -> Document:

@@ -45,7 +45,8 @@ class Teller:
         elif isinstance(event, Finished):
             self._end_line()
             notes = {"length": "the text ran into its length limit", "repetition": "the text began to repeat itself"}
-            notes["max_pictures"] = "stopped at --max-pictures"
+            for name in ("max_pictures", "max_seconds", "max_tokens"):
+                notes[name] = f"stopped at --{name.replace('_', '-')}"
             if event.reason in notes:
                 print(f"duogen: {notes[event.reason]}", file=sys.stderr)
 

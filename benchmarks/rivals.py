@@ -82,7 +82,10 @@ def _without(away: Callable[[], AbstractContextManager[object]]) -> Rival:
 @contextmanager
 def _no_sessions() -> Iterator[None]:
     """A new session for every piece of text and every picture: the dialogue is prefilled again."""
-    with patch.object(sessions, "fingerprint", lambda _: uuid.uuid4().hex):
+    with (
+        patch.object(sessions, "fingerprint", lambda _: uuid.uuid4().hex),
+        patch.object(sessions.SessionPool, "replay", False),
+    ):
         yield
 
 

@@ -129,9 +129,13 @@ class Denoiser:
         return self.dit.velocity(out.answer, latents, self.sigmas[step])
 
     def keep(self, latents: Tensor) -> list[list[KeyValue]]:
-        """For each picture: the keys and values of those before it and, behind them, its own as a condition frame."""
-        shown = self._inputs._replace(shown=torch.ones_like(self._inputs.shown))
-        out = self._step(self.dit.patchify(self._rows(latents)), self._modulations[-1], *shown)
+        """For each picture: the keys and values of those before it and, behind them, its own as a condition frame.
+
+        Of one picture they are the same to the last bit, whatever it was painted with: a session that is made anew has them again.
+        """
+        inputs = self._inputs if self.branches == 1 else self._first_branch
+        shown = inputs._replace(shown=torch.ones_like(inputs.shown))
+        out = self._step(self.dit.patchify(latents), self._modulations[-1], *shown)
         return [
             appended(canvas.past, list(zip(*out.own[:, row : row + 1].unbind(2), strict=True)))
             for row, canvas in enumerate(self.canvases)
@@ -141,10 +145,13 @@ class Denoiser:
 def modulations(model: Any, sigmas: Tensor) -> Tensor:
     """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps + 1, 1, 1, (3 L + 1) * 3 * width].
 
-    The last ones are those of condition frames.
+    The last ones are those of condition frames, computed by themselves: their rounding mustn't depend on how many steps there are.
     """
+    return torch.cat([_modulations(model, sigmas), _modulations(model, sigmas.new_tensor([CONDITION_SIGMA]))])
+
+
+def _modulations(model: Any, sigmas: Tensor) -> Tensor:
     weight = model.patch_embed.proj.weight
-    sigmas = torch.cat([sigmas, sigmas.new_tensor([CONDITION_SIGMA])])
     temb, embedded = model.time_embed(weight, sigmas.to(weight.device))
     norms = [norm for block in model.transformer_blocks for norm in (block.norm1, block.norm2, block.norm3)]
     width = weight.shape[0]

@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 
 
 class Order(NamedTuple):
-    """The picture that a session asks for. The settings leave nothing open but the seed to differ within a group."""
+    """The picture that a session asks for. The settings leave nothing open but the seed to differ within a group.
+
+    `ended`: the error that `on_step` met, if any: nobody waits for this picture any more, but others of the group are to be finished.
+    """
 
     session: Session
     settings: PaintSettings
     on_step: OnStep
+    ended: list[Exception]
+
+    def told(self, step: int, steps: int) -> None:
+        """Tells a step, unless nobody waits any more."""
+        if not self.ended:
+            try:
+                self.on_step(step, steps)
+            except Exception as error:
+                self.ended.append(error)
 
 
 class Painted(NamedTuple):
@@ -45,16 +57,21 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     canvases = [session.canvas(guidance != 1) for session in sessions]
     sigmas, network = noise_levels(pipeline.scheduler, steps, device), pipeline.backend.step()
 
-    def on_step(step: int, steps: int) -> None:
-        for order in orders:
-            order.on_step(step, steps)
+    def telling(group: Sequence[Order]) -> OnStep:
+        def on_step(step: int, steps: int) -> None:
+            for order in group:
+                order.told(step, steps)
+            if all(order.ended for order in orders):
+                raise orders[0].ended[0]
+
+        return on_step
 
     def paint(velocity_of: VelocityOf, noise: Tensor, on_step: OnStep) -> Tensor:
         return denoise(velocity_of, pipeline.scheduler, noise, settings, on_step)
 
     if pipeline.config.attention_mode == "causal":
         denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, network)
-        latents = paint(denoiser, noise, on_step).split(1)
+        latents = paint(denoiser, noise, telling(orders)).split(1)
         for session, latent, frames in zip(sessions, latents, denoiser.keep(torch.cat(latents)), strict=True):
             session.noted(latent, frames)
     else:
@@ -62,7 +79,7 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
             paint(
                 WholeDenoiser(pipeline.painter, shape, order.session.latents, canvas, sigmas, network),
                 each,
-                order.on_step,
+                telling([order]),
             )
             for order, canvas, each in zip(orders, canvases, noise.split(1), strict=True)
         ]

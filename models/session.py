@@ -10,7 +10,7 @@ picture's clean latent is the next picture's condition frame; it is never decode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import copy_context
 from typing import Literal
 
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from duogen.models.decoding import Chunk
-from duogen.models.denoiser import Canvas
-from duogen.models.dit import CONDITION_SIGMA, Frame, KeyValue, appended
+from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.dit import KeyValue, appended
 from duogen.models.layout import Turn, lay_out
 from duogen.models.painting import Order, Painted, paint_together
 from duogen.models.pipeline import DuoGenPipeline
@@ -47,15 +47,25 @@ class Session:
     Args:
         turns: what has been said so far; an assistant's turn at the end stays open and is continued.
         latents: clean latents of pictures in `turns`, by picture number, where they are known; the others are encoded.
+        replay: bring an answer that was begun elsewhere to where it was in the very steps that it was written in.
+            All at once it is read faster, but by other sums, and what follows could differ from what would have followed.
     """
 
     @torch.no_grad()
     def __init__(
-        self, pipeline: DuoGenPipeline, turns: Sequence[Turn], latents: dict[int, Tensor] | None = None
+        self,
+        pipeline: DuoGenPipeline,
+        turns: Sequence[Turn],
+        latents: dict[int, Tensor] | None = None,
+        replay: bool = False,
     ) -> None:
         self.pipeline = pipeline
         # Looked up once: diffusers searches all modules for them.
         self.device, self.dtype = pipeline.transformer.device, pipeline.transformer.dtype
+        images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
+        answer: Sequence[str | Image.Image | None] = ()
+        if replay and turns and turns[-1][0] == "assistant":
+            turns, answer = [*turns[:-1], ("assistant", ())], turns[-1][1]
         self.tape, self._pixels = lay_out(turns, pipeline.processor, open_end=True)
         self._cache = pipeline.language.new_cache(pipeline.backend.reading(), pipeline.backend.seeing())
         self._fed = 0
@@ -71,12 +81,26 @@ class Session:
         def encode(images: Sequence[Image.Image]) -> list[Tensor]:
             return [pipeline.encode_picture(image) for image in images]
 
-        images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
-        self.latents = [
+        encoded = [
             known[index] if index in known else pipeline.batcher.run("encode", encode, image)
             for index, image in enumerate(images)
         ]
+        self.latents = encoded[: len(self.tape.slots)]
         self.feed()
+        self._replay(answer, encoded[len(self.latents) :])
+
+    def _replay(self, answer: Sequence[str | Image.Image | None], latents: Iterable[Tensor]) -> None:
+        """Feeds text token by token and picture by picture."""
+        rest = iter(latents)
+        for part in answer:
+            if isinstance(part, str):
+                for token in self.pipeline.processor.encode(part):
+                    self.tape.add_ids([token])
+                    self.feed()
+            elif part is not None:
+                self.ask()
+                self.canvas(guided=False)
+                self.append(part, next(rest))
 
     # Text
 
@@ -102,13 +126,13 @@ class Session:
     def decode(self, settings: DecodeSettings) -> Iterator[str]:
         """Writes text until a picture is due or the answer is complete; yields it piece by piece.
 
-        `stopped` then tells why it ended.
+        `stopped` then tells why it ended, and `written` holds its tokens.
         """
         processor = self.pipeline.processor
         bov, end = processor.id(BOV), processor.id(IM_END)
         generator = torch.Generator().manual_seed(settings.seed)
-        written: list[int] = []
-        shown = text = ""
+        self.written: list[int] = []
+        written, shown, text = self.written, "", ""
         self.stopped: Stop = "length"
         while len(written) < settings.max_tokens:
             token = pick(self._logits.cpu(), settings, generator)
@@ -159,6 +183,10 @@ class Session:
     def paint(self, settings: PaintSettings, on_step: OnStep | None = None) -> Painted:
         """Paints the picture that the last `<BOV>` asks for; `append` puts it into the dialogue.
 
+        Args:
+            on_step: what it raises ends the painting, unless other dialogues' pictures are painted in the same go; those are finished
+                first.
+
         Raises:
             InputError: a size that the model can't paint.
         """
@@ -173,7 +201,11 @@ class Session:
             if on_step is not None:
                 context.run(on_step, step, steps)
 
-        return self.pipeline.batcher.run(key, paint_together, Order(self, settings, told))
+        ended: list[Exception] = []
+        painted = self.pipeline.batcher.run(key, paint_together, Order(self, settings, told, ended))
+        if ended:
+            raise ended[0]
+        return painted
 
     def append(self, image: Image.Image, latent: Tensor) -> None:
         """Puts a painted picture behind its `<BOV>`, for the MLLM to see and for later pictures to build on."""
@@ -221,13 +253,11 @@ class Session:
     def _keep_frames(self) -> list[KeyValue] | None:
         """Self-attention keys and values of all pictures so far; those not read yet are read once, in order."""
         for number in range(self._kept, len(self.latents)):
-            latent = self.latents[number]
-            sigma = torch.full((1,), CONDITION_SIGMA, device=latent.device)
-            slot = self.tape.slots[number]
+            latent, slot = self.latents[number], self.tape.slots[number]
             mask = self._reading([slot.start], [slot.asked], slot.asked)
-            frame = Frame(latent, number, sigma, True)
-            fresh = self.pipeline.painter([frame], self.condition(slot.asked), mask, past=self._frames).kept
-            self._frames = appended(self._frames, fresh)
+            canvas = Canvas(number, self.condition(slot.asked), mask, self._frames)
+            painter, step = self.pipeline.painter, self.pipeline.backend.step()
+            (self._frames,) = Denoiser(painter, latent.shape, [canvas], latent.new_empty(0), step).keep(latent)
         self._kept = len(self.latents)
         return self._frames
 

@@ -38,6 +38,9 @@ class SessionPool:
         limit: how many are kept; the one that was used longest ago goes first.
     """
 
+    replay = True
+    """Whether a lost session comes back to the last bit (`Session`)."""
+
     def __init__(self, pipeline: DuoGenPipeline, limit: int = 4) -> None:
         self.pipeline, self.limit = pipeline, limit
         self._live: OrderedDict[str, tuple[str, Session]] = OrderedDict()
@@ -52,7 +55,9 @@ class SessionPool:
                 packed = latent_of(part.sha256)
                 if packed is not None:
                     latents[index] = unpack_latent(packed, self.pipeline.transformer.device)
-            session = Session(self.pipeline, turns_of(document, self.pipeline.config.system_prompt), latents)
+            session = Session(
+                self.pipeline, turns_of(document, self.pipeline.config.system_prompt), latents, self.replay
+            )
         self.keep(run, document, session)
         return session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from duogen.loading import load
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
 from duogen.training.recipe import PARTS, Run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_traces_at_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs that tests keep aren't listed among the user's own."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

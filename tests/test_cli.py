@@ -218,3 +218,30 @@ def test_pictures_of_a_plan_are_readable(capsys: pytest.CaptureFixture[str]) -> 
     assert run(["plan", REQUEST, "-o", "out", "-q", "--steps", "1"]) == 0
     for path in Path("out/pictures").iterdir():
         assert Picture.from_file(path).width == 192
+
+
+def test_a_review_at_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["", "x", "r", "", "i", "Add a yellow star in the bottom right.", "", "s"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{answer}\n" for answer in answers)))
+    assert run(["plan", REQUEST, "-o", "out", "--steps", "1", "--review"]) == 0
+    shown = capsys.readouterr()
+    assert "picture 1? Enter paint it" in shown.err and "one of the letters" in shown.err
+    assert "Add a yellow star in the bottom right." in Document.load("out").messages[-1].text
+    assert len(Document.load("out").images) == 3 and shown.out.count("[picture 1") == 2
+
+
+def test_a_review_that_nobody_answers_waits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert run(["plan", REQUEST, "-o", "out", "--steps", "1", "--review"]) == 2
+    assert "waits for it" in capsys.readouterr().err and not Path("out/plan.json").exists()
+    assert run(["plan", "-c", "out", "-q"]) == 0, "without --review, whoever goes on agrees"
+    assert len(Document.load("out").images) == 2
+
+
+def test_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", REQUEST, "-o", "out", "--steps", "1", "--max-tokens", "12"]) == 0
+    assert "stopped at --max-tokens" in capsys.readouterr().err and Path("out/plan.html").exists()
+    assert run(["plan", REQUEST, "-o", "late", "--steps", "500", "--max-seconds", "0.1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reason"] == "max_seconds"

@@ -30,6 +30,14 @@ class ImageRequest(BaseModel):
 
 
 @dataclass(frozen=True)
+class ImageCall:
+    """What a planner asks for in so many words: an instruction, and the SHA-256s of the pictures to start from."""
+
+    instruction: str
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A picture, the packed clean latent behind it, and the seconds it took."""
 
@@ -49,11 +57,28 @@ class ImageTool:
     def __init__(self, sessions: SessionPool, latent_of: LatentOf = lambda _: None) -> None:
         self.sessions, self.latent_of = sessions, latent_of
 
-    def paint(self, run: str, document: Document, settings: PaintSettings, on_step: OnStep | None = None) -> Drawn:
+    def paint(
+        self,
+        run: str,
+        document: Document,
+        settings: PaintSettings,
+        on_step: OnStep | None = None,
+        call: ImageCall | None = None,
+    ) -> Drawn:
         """The picture that is due at the end of `document`, conditioned on all text and pictures before.
 
         It may be painted several times, with other seeds; the dialogue goes on from the one that is handed to `keep`.
+
+        Args:
+            call: what the planner wants to see, in so many words; then the picture is conditioned on these and on the pictures
+                that they name, and on nothing else.
         """
+        if call is not None:
+            known = {part.sha256: document.picture(part) for part in document.images}
+            references = [known[sha256] for sha256 in call.references]
+            return self.call(
+                ImageRequest(instruction=call.instruction, references=references, settings=settings), on_step
+            )
         session = self.sessions.open(run, document, self.latent_of)
         if not session.asking:
             session.ask()

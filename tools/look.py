@@ -13,14 +13,16 @@ class LookTool:
     def __init__(self, pipeline: DuoGenPipeline) -> None:
         self.pipeline = pipeline
 
-    def shows(self, document: Document, picture: Picture) -> float:
-        """How likely it is, to the MLLM, that a picture shows what the end of `document` asks for, from 0 to 1.
+    def shows(self, document: Document, picture: Picture, step: str | None = None) -> float:
+        """How likely it is, to the MLLM, that a picture shows a step, from 0 to 1.
 
-        That is the answer's text since its last picture; where there is none, the request.
+        Args:
+            step: what the end of `document` asks for, where it is None: the answer's text since its last picture; where there is
+                none, the request.
         """
         earlier = document.images
         before = document.picture(earlier[-1]).image() if earlier else None
-        return chance_that_it_shows(self.pipeline, due(document), before, picture.image())
+        return chance_that_it_shows(self.pipeline, due(document) if step is None else step, before, picture.image())
 
 
 def due(document: Document) -> str:

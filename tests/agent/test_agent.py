@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
-from duogen.agent.graph import build_graph
-from duogen.agent.store import MemoryStore
 from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
-from duogen.models.sessions import SessionPool
 from duogen.planners.base import Draft
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import ImageTool
@@ -31,10 +29,12 @@ class Scripted:
     def __init__(self, *_: object) -> None:
         pass
 
-    def draft(self, run: str, document: Document, on_text: Callable[[str], None]) -> Draft:
+    def draft(
+        self, run: str, document: Document, on_text: Callable[[str], None], max_tokens: int | None = None
+    ) -> Draft:
         said = sum(part.type == "image" for part in document.messages[-1].content)
         on_text(self.script[said])
-        return Draft(self.script[said], "picture" if said < len(self.script) - 1 else "end")
+        return Draft(self.script[said], "picture" if said < len(self.script) - 1 else "end", 1)
 
 
 @pytest.fixture
@@ -57,19 +57,54 @@ def test_text_and_pictures_alternate(scripted: Agent) -> None:
     assert [event.index for event in events if isinstance(event, PictureDone)] == [1, 2]
 
 
-def test_a_host_that_streams_the_graph_sees_what_a_listener_is_told(tiny: object) -> None:
+def test_a_host_that_streams_the_graph_sees_what_a_listener_is_told(scripted: Agent) -> None:
     told: list[Event] = []
-    pool = SessionPool(tiny)  # type: ignore[arg-type]
-    document = Document()
-    document.add_request("Build.")
-    document.add_message("assistant")
-    state: Any = {
-        "run": "r", "document": document.model_dump(), "settings": QUICK.model_dump(), "max_pictures": 4, "painted": 0,
-        "repaints": 0, "next": "draft", "reason": "",
-    }  # fmt: skip
-    graph = build_graph(Scripted(), ImageTool(pool), LookTool(tiny), MemoryStore(), InMemorySaver(), told.append)  # type: ignore[arg-type]
-    streamed = list(graph.stream(state, {"configurable": {"thread_id": "r"}}, stream_mode="custom"))
+    host = scripted.prepare("Build.", on_event=told.append, settings=QUICK, max_pictures=4)
+    streamed = list(host.graph.stream(host.state, host.config, stream_mode="custom"))
     assert len(streamed) > 8 and streamed == told and isinstance(told[-1], Finished)
+
+
+def test_every_stream_mode_of_langgraph(scripted: Agent) -> None:
+    host = scripted.prepare("Build.", settings=QUICK)
+    modes: dict[str, list[Any]] = {mode: [] for mode in ("values", "updates", "messages", "custom", "debug", "tasks")}
+    for mode, chunk in host.graph.stream(host.state, host.config, stream_mode=list(modes)):
+        modes[mode].append(chunk)
+    assert all(modes.values())
+    nodes = [name for update in modes["updates"] for name in update]
+    assert nodes == ["draft", "paint", "draft", "paint", "draft", "finish"]
+    said = [message.content for message, about in modes["messages"] if about["langgraph_node"] == "draft"]
+    assert "".join(said) == "".join(Scripted.script)
+    final = host.plan(modes["values"][-1])
+    assert final.document == scripted.plan("Build.", settings=QUICK).document and len(final.pictures) == 2
+
+
+def test_a_plan_is_a_node_of_a_hosts_own_graph_in_asyncio(scripted: Agent) -> None:
+    async def host() -> dict[str, Any]:
+        prepared = scripted.prepare("Build.", settings=QUICK, checkpointer=InMemorySaver())
+        return await prepared.graph.ainvoke(prepared.state, prepared.config)
+
+    assert asyncio.run(host())["reason"] == "end"
+
+
+def test_a_budget_ends_a_plan_with_what_there_is(scripted: Agent) -> None:
+    assert scripted.plan("Build.", settings=QUICK, max_tokens=2).reason == "max_tokens"
+    short = scripted.plan("Build.", settings=QUICK, max_tokens=1)
+    assert (short.text, len(short.pictures), short.reason) == (Scripted.script[0], 1, "max_tokens")
+    late = scripted.plan("Build.", settings=QUICK, max_seconds=1e-9)
+    assert (late.text, len(late.pictures), late.reason) == (Scripted.script[0], 0, "max_seconds")
+
+
+@pytest.mark.parametrize(
+    ("after", "steps", "pictures"), [(1, 0, 0), (3, 1, 0), (4, 2, 0), (5, 2, 1), (9, 4, 1), (10, 4, 2)]
+)
+def test_asked_to_stop_it_stops_within_a_step(scripted: Agent, after: int, steps: int, pictures: int) -> None:
+    events: list[Event] = []
+    plan = scripted.plan("Build.", settings=QUICK, on_event=events.append, stopping=lambda: len(events) >= after)
+    assert plan.reason == "stopped" and isinstance(events[-1], Finished) and len(events) == after + 1
+    assert sum(isinstance(event, DenoisingStep) for event in events) == steps
+    assert len(plan.pictures) == pictures and Scripted.script[0] in plan.text
+    again = scripted.plan("Build.", settings=QUICK)
+    assert [picture.sha256 for picture in plan.pictures] == [p.sha256 for p in again.pictures][:pictures]
 
 
 def test_the_same_seed_gives_the_same_plan(scripted: Agent) -> None:
