@@ -128,6 +128,7 @@ class Agent:
         on_event: OnEvent | None = None,
         after: Document | None = None,
         folder: str | Path | None = None,
+        run: str | None = None,
         settings: PaintSettings | None = None,
         decode: DecodeSettings | None = None,
         max_pictures: int = MAX_PICTURES,
@@ -144,6 +145,7 @@ class Agent:
             on_event: is told everything as it happens.
             after: an earlier dialogue that the request follows up on.
             folder: keep the run there, resumable, from the start; without it nothing is written.
+            run: an id for it; a new one, where it is None.
             max_pictures, max_seconds, max_tokens: the budget; where it ends the plan does, with what there is.
             self_check: look at each picture, and paint it again up to so many times where it doesn't show what it should.
             review: is asked for a decision before and after each picture. With ``pause`` the plan is returned there, with a
@@ -159,7 +161,7 @@ class Agent:
         if kept is not None and after is None and kept.folder.is_dir() and not kept.free:
             raise InputError(f"{folder}: the folder isn't empty; choose another, or continue the plan in it")
         prepared = self.prepare(
-            request, images, on_event=on_event, after=after, folder=folder, settings=settings, decode=decode,
+            request, images, on_event=on_event, after=after, folder=folder, run=run, settings=settings, decode=decode,
             max_pictures=max_pictures, max_seconds=max_seconds, max_tokens=max_tokens, self_check=self_check,
             review=review is not None, stopping=stopping, checkpointer=InMemorySaver() if kept is None else None,
         )  # fmt: skip
@@ -182,6 +184,7 @@ class Agent:
         on_event: OnEvent | None = None,
         after: Document | None = None,
         folder: str | Path | None = None,
+        run: str | None = None,
         settings: PaintSettings | None = None,
         decode: DecodeSettings | None = None,
         max_pictures: int = MAX_PICTURES,
@@ -203,7 +206,7 @@ class Agent:
         self._check_size(paint)
         document = Document() if after is None else after.branch()
         document.add_request(_checked(request), [_picture(image) for image in images])
-        run, kept = uuid.uuid4().hex[:12], None
+        run = run or uuid.uuid4().hex[:12]
         store: Store = MemoryStore()
         if folder is not None:
             kept = RunFolder(folder)

@@ -125,6 +125,10 @@ class Worker:
             stop.set()
             raise
 
+    def call(self, job: Callable[[Agent, OnEvent], Result]) -> Result:
+        """`run` for who isn't in an event loop: waits for its turn, and for the result."""
+        return self._submit(lambda: job(self._ready(), lambda _: None)).result()
+
     def _submit(self, work: Callable[[], Result]) -> Future[Result]:
         with self._lock:
             if self.jobs >= self.limit:
