@@ -70,6 +70,7 @@ def _add_commands() -> None:
     from duogen.agent import runs_cli
     from duogen.benchmarks import cli as benchmarks_cli
     from duogen.evaluation import cli as evaluation_cli
+    from duogen.serving import cli as serving_cli
     from duogen.training import cli as training_cli
 
     for command in (
@@ -81,6 +82,8 @@ def _add_commands() -> None:
         agent_cli.doctor,
     ):
         app.command()(command)
+    for serving in (serving_cli.serve, serving_cli.mcp, serving_cli.ui):
+        app.command()(serving)
     app.command()(benchmarks_cli.bench)
     app.add_typer(runs_cli.app, name="runs")
     app.add_typer(evaluation_cli.app, name="eval")

@@ -23,6 +23,7 @@ from duogen.agent.state import RunState, initial_state, without
 from duogen.agent.store import FolderStore, MemoryStore, Store, attach_all
 from duogen.document import Document, Picture
 from duogen.errors import DuoGenError, InputError
+from duogen.models.layout import lay_out, turns_of
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
@@ -42,13 +43,14 @@ class Plan:
     """An answer: the dialogue with its pictures.
 
     `reason`: why the run ended (see `Finished`); ``review``, where it hasn't, but waits for a decision about `proposal`.
-    `run`: its id. `trace`: the pictures that were rejected, each with ``picture`` (its number), ``sha256``, ``by`` and ``why``.
+    `run`: its id. `tokens`: how many the planner wrote. `trace`: the pictures that were rejected, each with ``picture`` (its number), ``sha256``, ``by`` and ``why``.
     """
 
     document: Document
     reason: str
     run: str = ""
     trace: tuple[dict[str, Any], ...] = ()
+    tokens: int = 0
     proposal: Proposal | None = None
 
     @property
@@ -103,7 +105,8 @@ class Prepared:
         asked = state.get("__interrupt__")
         waiting = None if not asked else proposal(asked[0].value, document)  # type: ignore[index]
         reason = "review" if waiting else state["reason"]
-        return Plan(without(document, state["hidden"]), reason, state["run"], tuple(state["trace"]), waiting)
+        finished = without(document, state["hidden"])
+        return Plan(finished, reason, state["run"], tuple(state["trace"]), state["tokens"], waiting)
 
 
 class Agent:
@@ -324,6 +327,13 @@ class Agent:
     def look(self, question: str, images: Iterable[Picture | str | Path], **kwargs: Any) -> str:
         """What the model answers to a question about pictures; see `plan` for the other arguments."""
         return self.plan(question, images, max_pictures=0, **kwargs).text
+
+    def count_tokens(self, document: Document) -> int:
+        """How many tokens the MLLM reads of a document, its pictures' with them."""
+        tape, _ = lay_out(
+            turns_of(document, self.pipeline.config.system_prompt), self.pipeline.processor, open_end=True
+        )
+        return len(tape.ids)
 
     def _prepared(
         self,

@@ -52,6 +52,7 @@ class PictureDone:
 
     index: int
     part: ImagePart
+    picture: Picture
     seconds: float
 
 

@@ -146,7 +146,7 @@ def build_graph(
         part = document.add_picture(drawn.picture, alt=_caption(document) if call is None else call.instruction)
         done = {"document": document.model_dump(), "painted": index, "trace": trace, **_used(state, began)}
         try:
-            emit(PictureDone(index, part, drawn.seconds))
+            emit(PictureDone(index, part, drawn.picture, drawn.seconds))
         except _HaltedError as halted:
             return done | {"next": "finish", "reason": str(halted)}
         return done | ({"next": "review_picture"} if state["review"] else onward(state))

@@ -39,9 +39,8 @@ class Teller:
             print(f"picture {event.index}: {verdict} ({event.chance:.2f})", file=sys.stderr, flush=True)
         elif isinstance(event, PictureDone):
             self._progress("")
-            path = self.folder / event.part.image
-            self.show(Picture.from_file(path))
-            print(f"[picture {event.index}: {path}]", flush=True)
+            self.show(event.picture)
+            print(f"[picture {event.index}: {self.folder / event.part.image}]", flush=True)
         elif isinstance(event, Finished):
             self._end_line()
             notes = {"length": "the text ran into its length limit", "repetition": "the text began to repeat itself"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -92,7 +92,7 @@ class Worker:
 
         return await self.run(job, on_event)
 
-    async def stream(self, request: str, *arguments: Any, **options: Any) -> AsyncIterator[Event | Plan]:
+    async def stream(self, request: str, *arguments: Any, **options: Any) -> AsyncGenerator[Event | Plan]:
         """The events of `plan` as they happen and, last, the plan. Left early, the run ends as when it is cancelled."""
         told: asyncio.Queue[Event | None] = asyncio.Queue()
         task = asyncio.ensure_future(self.plan(request, *arguments, on_event=told.put_nowait, **options))
@@ -118,7 +118,7 @@ class Worker:
             if on_event is not None:
                 loop.call_soon_threadsafe(on_event, event)
 
-        future = self._submit(lambda: job(self._ready(), emit))
+        future = self._submit(lambda: job(self.agent(), emit))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -127,7 +127,7 @@ class Worker:
 
     def call(self, job: Callable[[Agent, OnEvent], Result]) -> Result:
         """`run` for who isn't in an event loop: waits for its turn, and for the result."""
-        return self._submit(lambda: job(self._ready(), lambda _: None)).result()
+        return self._submit(lambda: job(self.agent(), lambda _: None)).result()
 
     def _submit(self, work: Callable[[], Result]) -> Future[Result]:
         with self._lock:
@@ -142,7 +142,8 @@ class Worker:
         with self._lock:
             self.jobs -= 1
 
-    def _ready(self) -> Agent:
+    def agent(self) -> Agent:
+        """The agent itself, loaded when it is first needed; what computes with it belongs into a job."""
         if self._agent is None:
             self._agent = self._make()
         return self._agent

@@ -13,7 +13,7 @@ def watch(event: Event) -> None:
             print(text, end="", flush=True)
         case DenoisingStep(index, step, steps) if step == steps:
             print(f"\n[picture {index}: {steps} steps]")
-        case PictureDone(index, part, seconds):
+        case PictureDone(index=index, part=part, seconds=seconds):
             print(f"[picture {index}: {part.width} x {part.height} pixels, {seconds:.1f} s, shows: {part.alt}]")
         case Finished(reason, pictures):
             print(f"\n{pictures} pictures, ended by {reason}")

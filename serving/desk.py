@@ -28,10 +28,15 @@ from duogen.tools.image import MAX_REQUEST, Drawn
 ID_LENGTH = 16
 """Hex digits of a picture's SHA-256 that are its id; also the name of its file."""
 
+REMEMBERED = 256
+"""Plans, and pictures, that are kept in memory."""
+
 Request = Annotated[str, Field(min_length=1, max_length=MAX_REQUEST, description="what to plan, explain or illustrate")]
 Instruction = Annotated[str, Field(min_length=1, max_length=MAX_REQUEST, description="what the picture should show")]
 Change = Annotated[str, Field(min_length=1, max_length=MAX_REQUEST, description="what to change in the picture")]
-Question = Annotated[str, Field(min_length=1, max_length=MAX_REQUEST, description="what to find out about the pictures")]
+Question = Annotated[
+    str, Field(min_length=1, max_length=MAX_REQUEST, description="what to find out about the pictures")
+]
 PictureId = Annotated[
     str,
     Field(
@@ -109,18 +114,18 @@ class Desk:
         run = uuid.uuid4().hex[:12] if plan is None else plan
         after = None if plan is None else self._plan(plan)
         folder = None if self.root is None else self._folder(run)
-        made = await self.worker.plan(
-            request, given, on_event=on_event, after=after, folder=folder, run=run, **options
-        )
+        made = await self.worker.plan(request, given, on_event=on_event, after=after, folder=folder, run=run, **options)
         if self.root is None:
-            self._plans[made.run] = made.document
+            self._keep(made)
         parts = [self._part(made.document, part, folder) for part in made.document.messages[-1].content]
         notes = [part[0] for part in parts if not isinstance(part, str)]
         return Made(Answer(text=made.text, pictures=notes, plan=made.run, reason=made.reason), parts, made)
 
     async def draw(self, instruction: Instruction, seed: Seed = 0, *, on_event: OnEvent | None = None) -> Made:
         """Draw one picture from a sentence."""
-        return self._drawn(await self.worker.draw(instruction, PaintSettings(seed=seed), on_event=on_event), instruction)
+        return self._drawn(
+            await self.worker.draw(instruction, PaintSettings(seed=seed), on_event=on_event), instruction
+        )
 
     async def edit(
         self, instruction: Change, pictures: ToEdit, seed: Seed = 0, *, on_event: OnEvent | None = None
@@ -182,19 +187,32 @@ class Desk:
             raise InputError(f"{run[:80]}: no plan has this id")
         return self._plans[run]
 
+    def _keep(self, made: Plan) -> None:
+        """Without a root, what was made latest is kept, so that a server's memory doesn't grow for ever."""
+        self._plans.pop(made.run, None)
+        self._plans[made.run] = made.document
+        while len(self._plans) > REMEMBERED:
+            del self._plans[next(iter(self._plans))]
+
+    def _remember(self, picture: Picture) -> None:
+        self._pictures.pop(_id(picture), None)
+        self._pictures[_id(picture)] = picture
+        while len(self._pictures) > REMEMBERED:
+            del self._pictures[next(iter(self._pictures))]
+
     def _part(
         self, document: Document, part: TextPart | ImagePart, folder: Path | None
     ) -> str | tuple[PictureNote, Picture]:
         if isinstance(part, TextPart):
             return part.text
         picture = document.picture(part)
-        self._pictures[picture.sha256[:ID_LENGTH]] = picture
+        self._remember(picture)
         path = None if folder is None or self.root is None else str((folder / part.image).relative_to(self.root))
         return PictureNote(id=_id(picture), width=part.width, height=part.height, alt=part.alt, path=path), picture
 
     def _drawn(self, drawn: Drawn, instruction: str) -> Made:
         picture, path = drawn.picture, None
-        self._pictures[_id(picture)] = picture
+        self._remember(picture)
         if self.root is not None:
             path = picture.path
             write_atomically(self.root / path, picture.data)

@@ -53,9 +53,10 @@ def _tool(name: str, call: Callable[..., Awaitable[Made]], pictures: bool) -> Ba
     # What may be given stands in the signature of the call, and nowhere else.
     signature = inspect.signature(call)
     told = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.KEYWORD_ONLY]
-    for function in (answer, answer_now):
+    functions: list[Any] = [answer, answer_now]
+    for function in functions:
         functools.update_wrapper(function, call, ("__doc__", "__annotations__"))
-        function.__signature__ = signature.replace(parameters=told)  # type: ignore[attr-defined]
+        function.__signature__ = signature.replace(parameters=told)
     return StructuredTool.from_function(
         answer_now, answer, name=f"duogen_{name}", description=inspect.getdoc(call), response_format="content_and_artifact",
         handle_tool_error=True,
