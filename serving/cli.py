@@ -146,6 +146,7 @@ def _bound(host: str, port: int) -> Any:
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind((host, port))
+    made.listen(2048)  # from here on, who connects waits for an answer
     return made
 
 

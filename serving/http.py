@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 
 from duogen import __version__
 from duogen.agent.agent import Plan
@@ -153,6 +154,10 @@ def _explain_errors(app: FastAPI) -> None:
         if isinstance(error, InputError):
             return JSONResponse(error_body(str(error), "invalid_request_error"), 400)
         return JSONResponse(error_body(str(error), "server_error"), 500)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

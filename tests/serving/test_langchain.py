@@ -87,7 +87,9 @@ def test_what_cannot_be_done_is_told_to_the_model(
 
 def test_the_schemas_have_limits(default_agent: Agent) -> None:
     plan, _, edit, _ = duogen_tools(default_agent)
-    assert [tool.name for tool in duogen_tools(default_agent)] == [f"duogen_{n}" for n in ("plan", "draw", "edit", "look")]
+    assert [tool.name for tool in duogen_tools(default_agent)] == [
+        f"duogen_{n}" for n in ("plan", "draw", "edit", "look")
+    ]
     assert plan.args["max_pictures"]["maximum"] == 64 and plan.args["request"]["maxLength"] == 20_000
     assert edit.args["pictures"]["minItems"] == 1
     with pytest.raises(ValueError, match="at least 1 item"):

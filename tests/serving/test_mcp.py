@@ -58,7 +58,8 @@ def test_in_process(worker: Worker, tmp_path: Path) -> None:
             await plan_and_edit(client, tmp_path)
             drawn = await client.call_tool("draw", {"instruction": "a red ball in the centre", "seed": 3})
             seen = await client.call_tool(
-                "look", {"question": "What is on my shelf?", "pictures": [drawn.structured_content["pictures"][0]["id"]]}  # type: ignore[index]
+                "look",
+                {"question": "What is on my shelf?", "pictures": [drawn.structured_content["pictures"][0]["id"]]},  # type: ignore[index]
             )
             assert "red ball" in seen.structured_content["text"]  # type: ignore[index]
 
