@@ -8,6 +8,7 @@ by that hash and by a path relative to the folder that it is saved in.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -102,6 +103,20 @@ class Picture:
     def path(self) -> str:
         """Where a document folder keeps it, relative to the folder."""
         return f"pictures/{self.sha256[:16]}{FORMATS[self.format]}"
+
+    @property
+    def base64(self) -> str:
+        """The file as base64 text."""
+        return base64.b64encode(self.data).decode()
+
+    @property
+    def mime_type(self) -> str:
+        return f"image/{self.format.lower()}"
+
+    @property
+    def data_url(self) -> str:
+        """The file as a ``data:`` URL, as pages and chat models take it."""
+        return f"data:{self.mime_type};base64,{self.base64}"
 
     def image(self) -> Image.Image:
         """The pixels, RGB; transparent parts become white."""

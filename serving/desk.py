@@ -235,11 +235,6 @@ def from_data_url(url: str) -> Picture:
         raise InputError(f"the picture's data: URL isn't base64 ({error})") from error
 
 
-def to_data_url(picture: Picture) -> str:
-    """A picture as a data: URL."""
-    return f"data:image/{picture.format.lower()};base64,{base64.b64encode(picture.data).decode()}"
-
-
 def spoken(made: Made) -> list[tuple[Literal["text", "image"], Any]]:
     """An answer's parts as a model reads them: texts, and pictures, each behind a line that tells its id."""
     told: list[tuple[Literal["text", "image"], Any]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 import uuid
@@ -138,7 +137,7 @@ def make_app(worker: Worker, rules: Rules | None = None, model: str = "duogen", 
             painting = worker.edit(asked.prompt, given, asked.settings(number))
             drawn = await _while_connected(request, painting)
             pictures.inc()
-            made.append({"b64_json": base64.b64encode(drawn.picture.data).decode()})
+            made.append({"b64_json": drawn.picture.base64})
         return JSONResponse({"created": int(time.time()), "data": made})
 
     return app

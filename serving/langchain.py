@@ -10,7 +10,6 @@ picture, or the text. Ids in the text let the model refer back to earlier pictur
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -69,6 +68,5 @@ def _blocks(made: Made, pictures: bool) -> list[dict[str, Any]]:
         if kind == "text":
             blocks.append({"type": "text", "text": value})
         elif pictures:
-            data = base64.b64encode(value.data).decode()
-            blocks.append({"type": "image", "base64": data, "mime_type": f"image/{value.format.lower()}"})
+            blocks.append({"type": "image", "base64": value.base64, "mime_type": value.mime_type})
     return blocks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -72,8 +71,7 @@ def _tool(call: Callable[..., Awaitable[Made]]) -> Callable[..., Awaitable[CallT
             if kind == "text":
                 content.append(TextContent(type="text", text=value))
             else:
-                data = base64.b64encode(value.data).decode()
-                content.append(ImageContent(type="image", data=data, mime_type=f"image/{value.format.lower()}"))
+                content.append(ImageContent(type="image", data=value.base64, mime_type=value.mime_type))
         return CallToolResult(content=content, structured_content=made.answer.model_dump(mode="json"))
 
     signature = inspect.signature(call, eval_str=True)

@@ -18,7 +18,7 @@ from duogen.document import Document, Picture, TextPart
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
-from duogen.serving.desk import from_data_url, to_data_url
+from duogen.serving.desk import from_data_url
 from duogen.tools.image import MAX_REQUEST
 
 MAX_SIDE = 1024
@@ -161,7 +161,7 @@ REASONS = {"end": "stop", "repetition": "stop"}
 
 def picture_part(picture: Picture, alt: str) -> dict[str, Any]:
     """A picture as a part of a message."""
-    return {"type": "image_url", "image_url": {"url": to_data_url(picture)}, "alt": alt}
+    return {"type": "image_url", "image_url": {"url": picture.data_url}, "alt": alt}
 
 
 def parts_of(document: Document) -> list[dict[str, Any]]:

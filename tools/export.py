@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from pathlib import Path
@@ -49,10 +48,8 @@ def to_html(document: Document) -> str:
         for part in message.content:
             if isinstance(part, ImagePart):
                 picture = document.picture(part)
-                data = base64.b64encode(picture.data).decode()
-                kind = picture.format.lower()
                 body.append(
-                    f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(part.alt)}"'
+                    f'<figure><img src="{picture.data_url}" alt="{html.escape(part.alt)}"'
                     f' width="{part.width}" height="{part.height}"></figure>'
                 )
             elif part.text.strip() and not (number == 0 and message.role == "user"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping
 from typing import Literal, TextIO
@@ -30,7 +29,7 @@ def show(picture: Picture, stream: TextIO, protocol: Protocol, columns: int = 48
     if protocol == "kitty":
         stream.write(_kitty(picture, columns) + "\n")
     elif protocol == "iterm2":
-        data = base64.b64encode(picture.data).decode()
+        data = picture.base64
         stream.write(f"\x1b]1337;File=inline=1;width={columns};preserveAspectRatio=1:{data}\x07\n")
     elif protocol == "blocks":
         stream.write(half_blocks(picture.image(), columns) + "\n")
@@ -54,7 +53,7 @@ def half_blocks(image: Image.Image, columns: int) -> str:
 
 def _kitty(picture: Picture, columns: int) -> str:
     png = picture if picture.format == "PNG" else Picture.from_image(picture.image())
-    data = base64.b64encode(png.data).decode()
+    data = png.base64
     chunks = [data[i : i + 4096] for i in range(0, len(data), 4096)]
     pieces = []
     for number, chunk in enumerate(chunks):

@@ -11,7 +11,7 @@ from duogen.agent.worker import Worker
 from duogen.document import Picture
 from duogen.errors import InputError
 from duogen.serving import desk as module
-from duogen.serving.desk import Desk, from_data_url, spoken, to_data_url
+from duogen.serving.desk import Desk, from_data_url, spoken
 
 
 def done(work: Coroutine[Any, Any, Any]) -> Any:
@@ -47,7 +47,7 @@ def test_pictures_by_path_and_data_url(worker: Worker, picture: Picture, tmp_pat
     (tmp_path / "secret.png").write_bytes(picture.data)
     (tmp_path / "root" / "link.png").symlink_to(tmp_path / "secret.png")
     desk = Desk(worker, tmp_path / "root")
-    assert desk.picture("mine.png") == desk.picture(to_data_url(picture)) == picture
+    assert desk.picture("mine.png") == desk.picture(picture.data_url) == picture
     for reference in ("../secret.png", str(tmp_path / "secret.png"), "link.png", "a/../../secret.png"):
         with pytest.raises(InputError, match="no path inside the root folder"):
             desk.picture(reference)
@@ -81,4 +81,4 @@ def test_what_names_nothing(worker: Worker, picture: Picture, tmp_path: Path, bo
                 done(desk.plan("More.", plan=plan))
     with pytest.raises(InputError, match="no such folder"):
         Desk(worker, tmp_path / "missing")
-    assert from_data_url(to_data_url(picture)) == picture
+    assert from_data_url(picture.data_url) == picture

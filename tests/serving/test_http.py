@@ -21,7 +21,7 @@ from duogen.agent.runs import RunFolder
 from duogen.agent.worker import Worker
 from duogen.document import Document, Picture
 from duogen.models.sampler import PaintSettings
-from duogen.serving.desk import from_data_url, to_data_url
+from duogen.serving.desk import from_data_url
 from duogen.serving.guard import Rules
 from duogen.serving.http import make_app
 
@@ -92,7 +92,7 @@ def test_a_stream_says_what_the_whole_answer_says(client: openai.OpenAI, default
 def test_pictures_come_with_a_request(client: openai.OpenAI, default_agent: Agent) -> None:
     shelf = default_agent.draw("a red ball in the centre").picture
     content = [
-        {"type": "image_url", "image_url": {"url": to_data_url(shelf)}},
+        {"type": "image_url", "image_url": {"url": shelf.data_url}},
         {"type": "text", "text": "What is on my shelf?"},
     ]
     answer = client.chat.completions.create(model="duogen", messages=[{"role": "user", "content": content}])  # type: ignore[misc,list-item]
