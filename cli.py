@@ -79,6 +79,7 @@ def _add_commands() -> None:
         agent_cli.edit,
         training_cli.train,
         agent_cli.export_onnx,
+        agent_cli.export_mllm,
         agent_cli.doctor,
     ):
         app.command()(command)

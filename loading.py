@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from duogen.agent.agent import Agent
-from duogen.errors import InputError
+from duogen.errors import DuoGenError, InputError
 
 if TYPE_CHECKING:
     from duogen.models.pipeline import DuoGenPipeline
+    from duogen.models.session import DecodeSettings
+    from duogen.models.sessions import LatentOf, SessionPool
+    from duogen.planners.base import Planner, PlannerFactory
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "default"
 
@@ -21,6 +24,7 @@ def load(
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     backend: Literal["torch", "onnx"] = "torch",
+    planner: Planner | PlannerFactory | None = None,
 ) -> Agent:
     """An agent on a model.
 
@@ -29,6 +33,7 @@ def load(
         device: a torch device; CUDA where there is one, else the CPU, where it is None.
         backend: what the networks run on. ``onnx`` takes files that were exported from the
             same weights (`onnx_folder`), and exports them where there are none; on a CPU it leaves torch a single thread.
+        planner: who writes, see `Agent`.
 
     Raises:
         InputError: no model there, no such device or backend.
@@ -53,15 +58,62 @@ def load(
         if not is_exported(folder):
             export(pipeline, folder)
         pipeline.backend = OnnxBackend(pipeline, folder)
-    return Agent(pipeline)
+    return Agent(pipeline, planner)
+
+
+def planner_named(name: str, url: str | None = None, model: str | None = None) -> Planner | PlannerFactory | None:
+    """The planner that a user has chosen.
+
+    Args:
+        name: ``native``; ``chat``, any OpenAI-compatible chat model with tool calling; ``vllm``, the model's own MLLM served by vLLM.
+        url: of a server. Without it, ``chat`` asks OpenAI's, or that of ``OPENAI_BASE_URL``, and ``vllm`` runs in this process.
+        model: the model's name there.
+
+    Raises:
+        InputError: no such planner, or something is missing.
+        DuoGenError: its packages aren't installed.
+    """
+    if name == "native":
+        if url or model:
+            raise InputError("a server's URL and a model's name are for the planners chat and vllm")
+        return None
+    if name == "chat":
+        if model is None:
+            raise InputError("the planner chat needs the chat model's name (--planner-model)")
+        try:
+            from duogen.planners.chat import ChatPlanner
+        except ImportError as error:
+            raise DuoGenError(f'{error.name} isn\'t installed; it comes with: pip install "duogen[chat]"') from error
+        return ChatPlanner(model, url)
+    if name != "vllm":
+        raise InputError(f"the planner must be native, chat or vllm, not {name!r}")
+
+    from duogen.planners.vllm import VllmEngine, VllmPlanner, VllmServer, Writer
+
+    writers: list[Writer] = [] if url is None else [VllmServer(url, model or "duogen")]
+
+    def made(sessions: SessionPool, latent_of: LatentOf, settings: DecodeSettings | None) -> Planner:
+        if not writers:
+            from duogen.models.served import save_served
+
+            folder = _cache(sessions.pipeline, "served")
+            dtype = str(sessions.pipeline.mllm.dtype).removeprefix("torch.")
+            writers.append(VllmEngine(folder if folder.is_dir() else save_served(sessions.pipeline, folder), dtype))
+        return VllmPlanner(sessions, latent_of, writers[0], settings)
+
+    return made
 
 
 def onnx_folder(pipeline: DuoGenPipeline) -> Path:
     """Where a pipeline's exported files are looked for: in the user's cache, by the weights that they are of."""
+    return _cache(pipeline, "onnx")
+
+
+def _cache(pipeline: DuoGenPipeline, kind: str) -> Path:
     from duogen.models.exporting import fingerprint
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "duogen" / "onnx" / fingerprint(pipeline)
+    return cache / "duogen" / kind / fingerprint(pipeline)
 
 
 def usable(device: str) -> str:

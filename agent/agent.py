@@ -28,7 +28,7 @@ from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
 from duogen.models.sessions import SessionPool
-from duogen.planners.base import Planner
+from duogen.planners.base import Planner, PlannerFactory
 from duogen.planners.native import NativePlanner
 from duogen.tools.image import MAX_REQUEST, Drawn, ImageRequest, ImageTool
 from duogen.tools.look import LookTool
@@ -116,10 +116,10 @@ class Agent:
     them from asyncio.
 
     Args:
-        planner: writes the text of plans; the pipeline's own MLLM, where it is None.
+        planner: writes the text of plans, or makes what does; the pipeline's own MLLM, where it is None.
     """
 
-    def __init__(self, pipeline: DuoGenPipeline, planner: Planner | None = None) -> None:
+    def __init__(self, pipeline: DuoGenPipeline, planner: Planner | PlannerFactory | None = None) -> None:
         self.pipeline, self.planner = pipeline, planner
         self.sessions = SessionPool(pipeline)
 
@@ -344,7 +344,9 @@ class Agent:
         on_event: OnEvent | None,
         stopping: Callable[[], bool],
     ) -> Prepared:
-        planner = self.planner or NativePlanner(self.sessions, store.latent, decode)
+        planner = self.planner or NativePlanner
+        if isinstance(planner, type) or not isinstance(planner, Planner):
+            planner = planner(self.sessions, store.latent, decode)
         tool, look = ImageTool(self.sessions, store.latent), LookTool(self.pipeline)
         graph = build_graph(planner, tool, look, store, checkpointer, on_event, stopping)
         config = {"configurable": {"thread_id": state["run"]}, "recursion_limit": RECURSION_LIMIT}

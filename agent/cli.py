@@ -43,6 +43,19 @@ Backend = Annotated[
     str,
     typer.Option(envvar="DUOGEN_BACKEND", help="torch; or onnx: exported when it is first used, needs the extra onnx."),
 ]
+PlannerName = Annotated[
+    str,
+    typer.Option(
+        "--planner", envvar="DUOGEN_PLANNER",
+        help="Who writes: native, the model itself; chat, any OpenAI-compatible model with tool calling; vllm, the model in vLLM.",
+    ),
+]  # fmt: skip
+PlannerUrl = Annotated[
+    str | None, typer.Option(envvar="DUOGEN_PLANNER_URL", help="The server that the planner chat or vllm asks.")
+]
+PlannerModel = Annotated[
+    str | None, typer.Option(envvar="DUOGEN_PLANNER_MODEL", help="The name of the planner's model on that server.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Review = Annotated[
     bool,
@@ -84,6 +97,9 @@ def plan(
     ] = 0,
     temperature: Annotated[float, typer.Option(min=0, max=5, help="0 always writes the most likely word.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Nucleus sampling, for temperatures above 0.")] = 1.0,
+    planner: PlannerName = "native",
+    planner_url: PlannerUrl = None,
+    planner_model: PlannerModel = None,
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
@@ -116,7 +132,7 @@ def plan(
     if continue_ is None and not RunFolder(folder).free:
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
     settings = _settings(seed, steps, guidance, guidance_interval, step_cache, width, height)
-    agent = _load(model, device, backend)
+    agent = _load(model, device, backend, (planner, planner_url, planner_model))
     told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
         "on_event": told,
@@ -213,6 +229,19 @@ def export_onnx(
         print(path)
 
 
+def export_mllm(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    model: Model = None,
+) -> None:
+    """Write the language model as a plain Qwen2.5-VL folder, for vLLM's and transformers' own servers."""
+    from duogen.loading import load
+    from duogen.models.served import save_served
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: exists already and isn't an empty folder; choose another with -o")
+    print(save_served(load(model, "cpu").pipeline, output))
+
+
 def _paint(
     instruction: str,
     images: list[Path],
@@ -232,7 +261,7 @@ def _paint(
     if output.exists():
         raise InputError(f"{output}: exists already; choose another file with -o")
     painting = settings()
-    agent = _load(model, device, backend)
+    agent = _load(model, device, backend, ("native", None, None))
 
     from duogen.agent.events import DenoisingStep
     from duogen.agent.teller import Teller
@@ -268,10 +297,10 @@ def _settings(
         raise InputError(f"--{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def _load(model: Path | None, device: str | None, backend: str) -> Any:
-    from duogen.loading import load
+def _load(model: Path | None, device: str | None, backend: str, planner: tuple[str, str | None, str | None]) -> Any:
+    from duogen.loading import load, planner_named
 
-    return load(model, device, backend)  # type: ignore[arg-type]
+    return load(model, device, backend, planner_named(*planner))  # type: ignore[arg-type]
 
 
 def _read_request(request: str | None) -> str | None:

@@ -66,6 +66,9 @@ def resume(
     run: Id,
     request: Annotated[str | None, typer.Argument(help="A follow-up, where the run is finished.")] = None,
     review: plans.Review = False,
+    planner: plans.PlannerName = "native",
+    planner_url: plans.PlannerUrl = None,
+    planner_model: plans.PlannerModel = None,
     model: plans.Model = None,
     device: plans.Device = None,
     backend: plans.Backend = "torch",
@@ -77,7 +80,7 @@ def resume(
 
     _, folder = find_run(run)
     plans.plan(
-        request, continue_=folder.folder, review=review, model=model, device=device, backend=backend, as_json=as_json,
+        request, continue_=folder.folder, review=review, planner=planner, planner_url=planner_url, planner_model=planner_model, model=model, device=device, backend=backend, as_json=as_json,
         quiet=quiet,
     )  # fmt: skip
 

@@ -147,13 +147,18 @@ class Session:
             if not text.endswith("\ufffd") and len(text) > len(shown):
                 yield text[len(shown) :]
                 shown = text
-            if _repeats(written):
+            if repeats(written):
                 self.stopped = "repetition"
                 break
         if len(text) > len(shown):
             yield text[len(shown) :]  # it stays incomplete
         if self.stopped == "picture":
             self.ask()
+
+    def read(self, text: str) -> None:
+        """Takes over what somebody else has written."""
+        self.tape.add_ids(self.pipeline.processor.encode(text))
+        self.feed()
 
     @property
     def asking(self) -> bool:
@@ -272,7 +277,7 @@ def pick(logits: Tensor, settings: DecodeSettings, generator: torch.Generator) -
     return int(order[torch.multinomial(chances, 1, generator=generator)])
 
 
-def _repeats(written: list[int], times: int = 4, longest: int = 24) -> bool:
+def repeats(written: list[int], times: int = 4, longest: int = 24) -> bool:
     """Whether the text has run into a loop: its end is the same phrase, `times` over."""
     for size in range(1, longest + 1):
         tail = written[-size * times :]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from duogen.document import Document
+from duogen.models.session import DecodeSettings
+from duogen.models.sessions import LatentOf, SessionPool
 from duogen.tools.image import ImageCall
 
 
@@ -27,6 +29,7 @@ class Draft:
     calls: tuple[ImageCall, ...] = ()
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Writes the next piece of an answer."""
 
@@ -41,3 +44,7 @@ class Planner(Protocol):
             on_text: called with each new piece of text as it is written. What it raises ends the call.
             max_tokens: what is left of the run's budget, where it has one.
         """
+
+
+PlannerFactory = Callable[[SessionPool, LatentOf, DecodeSettings | None], Planner]
+"""Makes the planner of one run, for planners that share the image tool's sessions; `NativePlanner` is one."""

@@ -43,7 +43,9 @@ def chat_server(script: Script) -> Iterator[str]:
                 time.sleep(turn)
                 return
             if isinstance(turn, int):
-                body = json.dumps({"error": {"message": f"no: {turn}", "type": "t", "param": None, "code": None}}).encode()
+                body = json.dumps(
+                    {"error": {"message": f"no: {turn}", "type": "t", "param": None, "code": None}}
+                ).encode()
                 self.send_response(turn)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
