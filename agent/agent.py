@@ -170,6 +170,62 @@ class Agent:
         )  # fmt: skip
         if kept is None:
             return self._run(prepared, prepared.state, review)
+        return self._begin_in(kept, prepared, decode, review)
+
+    def revise(
+        self,
+        folder: str | Path,
+        picture: int,
+        text: str | None = None,
+        *,
+        attempt: int = 1,
+        on_event: OnEvent | None = None,
+        review: Reviewer | Literal["pause"] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Plan:
+        """Takes a finished plan up again at a picture of its last answer: paints it once more, and goes on from there.
+
+        What came behind that picture is left away, since it was built on it.
+
+        Args:
+            picture: its number, from 1.
+            text: what its step is to say instead.
+            attempt: another number paints another picture; 0 is the one that was painted first.
+
+        Raises:
+            InputError: no finished plan there, or no such picture.
+        """
+        kept = RunFolder(folder)
+        note = kept.note()
+        if note is None or note.status != "finished":
+            raise InputError(f"{folder}: the plan isn't finished; continue it first")
+        document = Document.load(folder)
+        content = document.messages[-1].content
+        places = [index for index, part in enumerate(content) if part.type == "image"]
+        if not 1 <= picture <= len(places):
+            raise InputError(f"there is no picture {picture} in the last answer; it has {len(places)}")
+        del content[places[picture - 1] :]
+        if text is not None and text.strip():
+            if content and content[-1].type == "text":
+                content.pop()
+            document.add_text(text.strip())
+        began: Any = note.state
+        state: Any = began | {
+            "document": document.model_dump(), "painted": picture - 1, "attempt": attempt, "next": "paint",
+            "review": review is not None,
+        }  # fmt: skip
+        decode = DecodeSettings.model_validate(note.decode)
+        prepared = self._prepared(state, FolderStore(kept.folder), None, decode, on_event, stopping)
+        return self._begin_in(kept, prepared, decode, review)
+
+    def _begin_in(
+        self,
+        kept: RunFolder,
+        prepared: Prepared,
+        decode: DecodeSettings | None,
+        review: Reviewer | Literal["pause"] | None,
+    ) -> Plan:
+        """Runs a graph from its beginning, kept in a folder."""
         with kept.locked():
             state: Any = prepared.state
             chosen = (decode or DecodeSettings()).model_dump()

@@ -174,7 +174,8 @@ def build_graph(
         graph.add_node(name, node)
         graph.add_conditional_edges(name, _node, ["draft", "paint", "review", "finish"])
     graph.add_node("finish", finish)
-    graph.add_edge(START, "draft")
+    # A run that takes up an earlier answer may begin with a picture.
+    graph.add_conditional_edges(START, _node, ["draft", "paint"])
     graph.add_edge("finish", END)
     return graph.compile(checkpointer=checkpointer)
 

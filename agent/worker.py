@@ -94,8 +94,17 @@ class Worker:
 
     async def stream(self, request: str, *arguments: Any, **options: Any) -> AsyncGenerator[Event | Plan]:
         """The events of `plan` as they happen and, last, the plan. Left early, the run ends as when it is cancelled."""
+
+        def job(agent: Agent, emit: OnEvent) -> Plan:
+            return agent.plan(request, *arguments, on_event=emit, **options)
+
+        async for item in self.follow(job):
+            yield item
+
+    async def follow(self, job: Callable[[Agent, OnEvent], Plan]) -> AsyncGenerator[Event | Plan]:
+        """`stream`, of anything that makes a plan; see `run`."""
         told: asyncio.Queue[Event | None] = asyncio.Queue()
-        task = asyncio.ensure_future(self.plan(request, *arguments, on_event=told.put_nowait, **options))
+        task = asyncio.ensure_future(self.run(job, told.put_nowait))
         task.add_done_callback(lambda _: told.put_nowait(None))
         try:
             while (event := await told.get()) is not None:
