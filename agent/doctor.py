@@ -12,7 +12,7 @@ from pathlib import Path
 from duogen.errors import InputError
 
 PACKAGES = ("torch", "transformers", "diffusers", "langgraph", "pydantic")
-EXTRAS = ("xformers", "vllm", "onnxruntime", "onnxruntime-gpu")
+EXTRAS = ("xformers", "vllm", "onnxruntime", "onnxruntime-gpu", "openai", "fastapi", "mcp", "gradio")
 
 
 def examine(model: Path | None) -> dict[str, dict[str, str]]:

@@ -192,10 +192,10 @@ def build(worker: Worker, root: Path) -> gr.Blocks:
             lines=1, autofocus=True,
         )  # fmt: skip
         with gr.Row():
-            go = gr.Button("Make it", variant="primary", elem_id="go", min_width=150)
-            stop = gr.Button("Stop", elem_id="stop", interactive=False, min_width=150)
-            new = gr.Button("New plan", elem_id="new", min_width=150)
-            download = gr.DownloadButton("Download", elem_id="download", interactive=False, min_width=150)
+            go = gr.Button("Make it", variant="primary", elem_id="go", min_width=110)
+            stop = gr.Button("Stop", elem_id="stop", interactive=False, min_width=110)
+            new = gr.Button("New plan", elem_id="new", min_width=110)
+            download = gr.DownloadButton("Download", elem_id="download", interactive=False, min_width=110)
         with gr.Accordion("Pictures to start from, and options", open=False):
             files = gr.File(
                 label="Pictures",

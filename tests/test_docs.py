@@ -1,0 +1,35 @@
+"""The documents' code blocks run, in order, and the files that they name exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for number, block in enumerate(blocks("embedding.md", "python"), 1):
+        exec(compile(block, f"embedding.md, block {number}", "exec"), names)
+    assert names["reviewed"].reason == "stopped" and names["waiting"].reason == "end"
+    assert len(names["again"].pictures) == len(names["plan"].pictures) >= 3
+    assert names["message"].artifact.picture and "whiskers" in capsys.readouterr().out
+    (config,) = blocks("embedding.md", "json")
+    assert json.loads(config)["mcpServers"]["duogen"]["args"][0] == "mcp"
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_what_documents_link_to_exists(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
