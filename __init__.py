@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from duogen.agent.agent import Agent, Plan, PlanRequest
+    from duogen.agent.agent import Agent
+    from duogen.agent.plan import Plan, PlanRequest
     from duogen.document import Document, Picture
     from duogen.errors import DuoGenError, InputError
     from duogen.loading import load
@@ -46,8 +47,8 @@ _HOMES = {
     "InputError": "duogen.errors",
     "PatchCodec": "duogen.models.vae",
     "Picture": "duogen.document",
-    "Plan": "duogen.agent.agent",
-    "PlanRequest": "duogen.agent.agent",
+    "Plan": "duogen.agent.plan",
+    "PlanRequest": "duogen.agent.plan",
     "load": "duogen.loading",
 }
 

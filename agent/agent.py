@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from functools import partial
 from itertools import starmap
 from pathlib import Path
@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from duogen.agent.events import Event, OnEvent
 from duogen.agent.graph import build_graph
-from duogen.agent.review import Decision, Proposal, Reviewer, decision, proposal
+from duogen.agent.plan import MAX_PICTURES, Plan, PlanRequest, Prepared, as_picture, checked
+from duogen.agent.review import Decision, Reviewer, decision
 from duogen.agent.runs import Note, RunFolder, new_note
-from duogen.agent.state import RunState, initial_state, without
-from duogen.agent.store import FolderStore, MemoryStore, Store, attach_all
+from duogen.agent.state import RunState, initial_state
+from duogen.agent.store import FolderStore, MemoryStore, Store
 from duogen.document import Document, Picture
 from duogen.errors import DuoGenError, InputError
 from duogen.models.layout import lay_out, turns_of
@@ -30,83 +30,11 @@ from duogen.models.session import DecodeSettings
 from duogen.models.sessions import SessionPool
 from duogen.planners.base import Planner, PlannerFactory
 from duogen.planners.native import NativePlanner
-from duogen.tools.image import MAX_REQUEST, Drawn, ImageRequest, ImageTool
+from duogen.tools.image import Drawn, ImageRequest, ImageTool
 from duogen.tools.look import LookTool
 
-MAX_PICTURES = 16
 RECURSION_LIMIT = 10_000
 """Of LangGraph's, in steps of the graph; its own is for far shorter runs."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An answer: the dialogue with its pictures.
-
-    `reason`: why the run ended (see `Finished`); ``review``, where it hasn't, but waits for a decision about `proposal`.
-    `run`: its id. `tokens`: how many the planner wrote. `trace`: the pictures that were rejected, each with ``picture`` (its number), ``sha256``, ``by`` and ``why``.
-    """
-
-    document: Document
-    reason: str
-    run: str = ""
-    trace: tuple[dict[str, Any], ...] = ()
-    tokens: int = 0
-    proposal: Proposal | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of the last answer, without its pictures."""
-        return self.document.messages[-1].text
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """The pictures of the last answer."""
-        images = [part for part in self.document.messages[-1].content if part.type == "image"]
-        return [self.document.picture(part) for part in images]
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes ``plan.json``, the pictures, ``plan.md`` and ``plan.html``; returns the folder."""
-        from duogen.tools.export import write_plan
-
-        return write_plan(self.document, Path(folder))
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """One of many requests; the fields mean what the arguments of `Agent.plan` do."""
-
-    request: str
-    images: Sequence[Picture | str | Path] = ()
-    after: Document | None = None
-    folder: str | Path | None = None
-    settings: PaintSettings | None = None
-    decode: DecodeSettings | None = None
-    max_pictures: int = MAX_PICTURES
-    max_seconds: float | None = None
-    max_tokens: int | None = None
-    self_check: int = 0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that hasn't begun, for a host that drives LangGraph itself.
-
-    `graph.stream(state, config, stream_mode=...)` runs it; the graph's last state makes a `Plan`.
-    """
-
-    graph: CompiledStateGraph[RunState, None, RunState, RunState]
-    state: RunState
-    config: Any
-    store: Store = field(repr=False)
-
-    def plan(self, state: dict[str, Any] | RunState) -> Plan:
-        """The answer that a state of this graph holds."""
-        document = attach_all(Document.model_validate(state["document"]), self.store)
-        asked = state.get("__interrupt__")
-        waiting = None if not asked else proposal(asked[0].value, document)  # type: ignore[index]
-        reason = "review" if waiting else state["reason"]
-        finished = without(document, state["hidden"])
-        return Plan(finished, reason, state["run"], tuple(state["trace"]), state["tokens"], waiting)
 
 
 class Agent:
@@ -160,17 +88,69 @@ class Agent:
         """
         if review == "pause" and folder is None:
             raise InputError("a review that pauses needs a folder to keep the run in")
-        kept = None if folder is None else RunFolder(folder)
-        if kept is not None and after is None and kept.folder.is_dir() and not kept.free:
-            raise InputError(f"{folder}: the folder isn't empty; choose another, or continue the plan in it")
+        asked = PlanRequest(
+            request,
+            list(images),
+            after,
+            folder,
+            run,
+            settings,
+            decode,
+            max_pictures,
+            max_seconds,
+            max_tokens,
+            self_check,
+        )
+        saver = InMemorySaver() if folder is None else None
         prepared = self.prepare(
-            request, images, on_event=on_event, after=after, folder=folder, run=run, settings=settings, decode=decode,
-            max_pictures=max_pictures, max_seconds=max_seconds, max_tokens=max_tokens, self_check=self_check,
-            review=review is not None, stopping=stopping, checkpointer=InMemorySaver() if kept is None else None,
-        )  # fmt: skip
-        if kept is None:
+            asked, checkpointer=saver, on_event=on_event, review=review is not None, stopping=stopping
+        )
+        if folder is None:
             return self._run(prepared, prepared.state, review)
-        return self._begin_in(kept, prepared, decode, review)
+        return self._begin_in(RunFolder(folder), prepared, decode, review)
+
+    def prepare(
+        self,
+        request: str | PlanRequest,
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        on_event: OnEvent | None = None,
+        review: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Prepared:
+        """The graph of a run and the state that it begins from, for a host that streams it, or makes it part of a graph of its own.
+
+        LangGraph's stream modes all work: ``custom`` has the events, ``messages`` the text token by token, ``updates``, ``values``,
+        ``tasks`` and ``debug`` the states. Pictures lie in the request's folder, or in memory.
+
+        Args:
+            checkpointer: LangGraph's; a review needs one.
+            review: whether the graph interrupts before and after each picture.
+
+        Raises:
+            InputError: as `plan` does.
+        """
+        asked = PlanRequest(request) if isinstance(request, str) else request
+        paint = asked.settings or PaintSettings()
+        self._check_size(paint)
+        document, run = asked.document(), asked.run or uuid.uuid4().hex[:12]
+        store: Store = MemoryStore()
+        if asked.folder is not None:
+            kept = RunFolder(asked.folder)
+            if asked.after is None and kept.folder.is_dir() and not kept.free:
+                raise InputError(f"{asked.folder}: the folder isn't empty; choose another, or continue the plan in it")
+            earlier = kept.note() if asked.after is not None and kept.hidden.is_dir() else None
+            # A follow-up belongs to the run that it follows up on.
+            run = run if earlier is None else earlier.id
+            kept.create()
+            store = FolderStore(kept.folder)
+        for part in document.images:
+            store.put(document.picture(part))
+        state = initial_state(
+            run, document, paint.model_dump(mode="json"), max_pictures=asked.max_pictures, max_seconds=asked.max_seconds,
+            max_tokens=asked.max_tokens, self_check=asked.self_check, review=review,
+        )  # fmt: skip
+        return self._prepared(state, store, checkpointer, asked.decode, on_event, stopping)
 
     def revise(
         self,
@@ -233,54 +213,6 @@ class Agent:
             kept.forget_checkpoints()  # of the run before
             kept.write(note)
             return self._run_in(kept, note, prepared, state, review)
-
-    def prepare(
-        self,
-        request: str,
-        images: Iterable[Picture | str | Path] = (),
-        *,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
-        on_event: OnEvent | None = None,
-        after: Document | None = None,
-        folder: str | Path | None = None,
-        run: str | None = None,
-        settings: PaintSettings | None = None,
-        decode: DecodeSettings | None = None,
-        max_pictures: int = MAX_PICTURES,
-        max_seconds: float | None = None,
-        max_tokens: int | None = None,
-        self_check: int = 0,
-        review: bool = False,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> Prepared:
-        """The graph of a run and the state that it begins from, for a host that streams it, or makes it part of a graph of its own.
-
-        The arguments are those of `plan`. LangGraph's stream modes all work: ``custom`` has the events, ``messages`` the text token
-        by token, ``updates``, ``values`` and ``debug`` the states. Pictures lie in `folder`, or in memory.
-
-        Args:
-            checkpointer: LangGraph's; a review needs one.
-        """
-        paint = settings or PaintSettings()
-        self._check_size(paint)
-        document = Document() if after is None else after.branch()
-        document.add_request(_checked(request), [_picture(image) for image in images])
-        run = run or uuid.uuid4().hex[:12]
-        store: Store = MemoryStore()
-        if folder is not None:
-            kept = RunFolder(folder)
-            earlier = kept.note() if after is not None and kept.hidden.is_dir() else None
-            # A follow-up belongs to the run that it follows up on.
-            run = run if earlier is None else earlier.id
-            kept.create()
-            store = FolderStore(kept.folder)
-        for part in document.images:
-            store.put(document.picture(part))
-        state = initial_state(
-            run, document, paint.model_dump(mode="json"), max_pictures=max_pictures, max_seconds=max_seconds,
-            max_tokens=max_tokens, self_check=self_check, review=review,
-        )  # fmt: skip
-        return self._prepared(state, store, checkpointer, decode, on_event, stopping)
 
     def plan_many(
         self,
@@ -376,8 +308,8 @@ class Agent:
         """One picture from text and given pictures, without a plan; see `ImageTool.call`."""
         settings = settings or PaintSettings()
         self._check_size(settings)
-        references = [_picture(image) for image in images]
-        request = ImageRequest(instruction=_checked(instruction), references=references, settings=settings)
+        references = [as_picture(image) for image in images]
+        request = ImageRequest(instruction=checked(instruction), references=references, settings=settings)
         return ImageTool(self.sessions).call(request, **kwargs)
 
     def look(self, question: str, images: Iterable[Picture | str | Path], **kwargs: Any) -> str:
@@ -462,17 +394,3 @@ class Agent:
     def _check_size(self, settings: PaintSettings) -> None:
         resolved = self.pipeline.resolve(settings)
         self.pipeline.latent_shape(resolved.width or 0, resolved.height or 0)
-
-
-def _checked(request: str) -> str:
-    if len(request) > MAX_REQUEST:
-        raise InputError(f"the request is {len(request):,} characters long; at most {MAX_REQUEST:,} are read")
-    try:
-        request.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"the request isn't valid UTF-8 text ({error.reason})") from error
-    return request
-
-
-def _picture(image: Picture | str | Path) -> Picture:
-    return image if isinstance(image, Picture) else Picture.from_file(image)

@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, OnEvent
+from duogen.agent.plan import Plan
 from duogen.errors import DuoGenError
 from duogen.tools.image import Drawn
 

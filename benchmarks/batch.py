@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from duogen.agent.agent import Agent, Plan, PlanRequest
+from duogen.agent.agent import Agent
+from duogen.agent.plan import Plan, PlanRequest
 from duogen.benchmarks.turns import Outcome, in_turns, measured, middle, spread
 from duogen.models.sampler import PaintSettings
 from duogen.training.data import draw_task

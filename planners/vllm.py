@@ -10,7 +10,8 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,22 +29,25 @@ MAX_PICTURES = 64
 """Of a whole dialogue."""
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """A dialogue for vLLM.
+
+    `ids`: tokens with a single placeholder for each of `images`, of which vLLM makes as many as the picture needs; `whole`: with all of
+    them. `stops`: tokens that end what is written.
+    """
+
+    ids: list[int]
+    whole: list[int]
+    images: list[Image.Image]
+    stops: list[int]
+
+
 class Writer(Protocol):
     """Where tokens come from."""
 
-    def tokens(
-        self,
-        ids: list[int],
-        whole: list[int],
-        images: Sequence[Image.Image],
-        stops: list[int],
-        settings: DecodeSettings,
-    ) -> Iterator[int]:
-        """The tokens behind a dialogue, the stop token included.
-
-        Args:
-            ids: with one placeholder a picture; `whole` has as many as the picture has tokens.
-        """
+    def tokens(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
+        """The tokens behind a dialogue, the stop token included."""
 
 
 class VllmPlanner:
@@ -79,7 +83,7 @@ class VllmPlanner:
         written: list[int] = []
         text, stop = "", "length"
         source = self.writer.tokens(
-            with_one_pad(tape), tape.ids, images, [bov, end], self.settings.model_copy(update=changes)
+            Prompt(with_one_pad(tape), tape.ids, images, [bov, end]), self.settings.model_copy(update=changes)
         )
         for token in source:
             if token in (bov, end):
@@ -137,29 +141,22 @@ class VllmEngine:
         self.llm = LLM(model=str(folder), dtype=dtype, **chosen)
         self._calls = 0
 
-    def tokens(
-        self,
-        ids: list[int],
-        whole: list[int],
-        images: Sequence[Image.Image],
-        stops: list[int],
-        settings: DecodeSettings,
-    ) -> Iterator[int]:
+    def tokens(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         self._calls += 1
         name, engine = str(self._calls), self.llm.llm_engine
-        prompt: dict[str, Any] = {"prompt_token_ids": ids}
-        if images:
-            prompt["multi_modal_data"] = {"image": list(images)}
-        sampling = SamplingParams(**_sampling(stops, settings), output_kind=RequestOutputKind.DELTA)
-        engine.add_request(name, prompt, sampling)
+        given: dict[str, Any] = {"prompt_token_ids": prompt.ids}
+        if prompt.images:
+            given["multi_modal_data"] = {"image": prompt.images}
+        sampling = SamplingParams(**_sampling(prompt.stops, settings), output_kind=RequestOutputKind.DELTA)
+        engine.add_request(name, given, sampling)
         try:
             while engine.has_unfinished_requests():
                 for output in engine.step():
                     if output.request_id == name:
-                        _same(output.prompt_token_ids, whole)
+                        _same(output.prompt_token_ids, prompt.whole)
                         yield from output.outputs[0].token_ids
         finally:
             engine.abort_request([name])
@@ -177,18 +174,11 @@ class VllmServer:
     def __init__(self, url: str, model: str, timeout: float = 120.0) -> None:
         self.url, self.model, self.timeout = url.rstrip("/").removesuffix("/v1"), model, timeout
 
-    def tokens(
-        self,
-        ids: list[int],
-        whole: list[int],
-        images: Sequence[Image.Image],
-        stops: list[int],
-        settings: DecodeSettings,
-    ) -> Iterator[int]:
-        parts = [{"type": "image_url", "url": Picture.from_image(image).data_url} for image in images]
+    def tokens(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
+        parts = [{"type": "image_url", "url": Picture.from_image(image).data_url} for image in prompt.images]
         body = {
-            "model": self.model, "token_ids": ids, "content_parts": parts or None, "stream": True,
-            "sampling_params": _sampling(stops, settings), "stream_options": {"include_usage": True},
+            "model": self.model, "token_ids": prompt.ids, "content_parts": parts or None, "stream": True,
+            "sampling_params": _sampling(prompt.stops, settings), "stream_options": {"include_usage": True},
         }  # fmt: skip
         request = urllib.request.Request(
             f"{self.url}/inference/v1/generate", json.dumps(body).encode(), {"content-type": "application/json"}
@@ -203,8 +193,8 @@ class VllmServer:
                     if chunk.get("error"):
                         raise DuoGenError(f"{self.url} refused: {str(chunk['error'])[:300]}")
                     read = (chunk.get("usage") or {}).get("prompt_tokens")
-                    if read not in (None, len(whole)):
-                        raise DuoGenError(f"{self.url} has read {read} tokens where {len(whole)} were meant")
+                    if read not in (None, len(prompt.whole)):
+                        raise DuoGenError(f"{self.url} has read {read} tokens where {len(prompt.whole)} were meant")
                     for choice in chunk.get("choices") or []:
                         yield from choice.get("token_ids") or []
         except urllib.error.HTTPError as error:

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from duogen.agent.agent import Plan
 from duogen.agent.events import OnEvent
+from duogen.agent.plan import Plan
 from duogen.agent.worker import Worker
 from duogen.document import Document, ImagePart, Picture, TextPart, write_atomically
 from duogen.errors import InputError

@@ -20,8 +20,8 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
 from duogen import __version__
-from duogen.agent.agent import Plan
 from duogen.agent.events import DenoisingStep, Event, PictureDone, TextDelta
+from duogen.agent.plan import Plan
 from duogen.agent.worker import BusyError, Worker
 from duogen.document import Picture
 from duogen.errors import DuoGenError, InputError

@@ -14,8 +14,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, OnEvent, PictureDone, TextDelta
+from duogen.agent.plan import Plan
 from duogen.agent.worker import Worker
 from duogen.document import Document, Picture, TextPart
 from duogen.errors import DuoGenError

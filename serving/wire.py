@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from duogen.agent.agent import Plan
+from duogen.agent.plan import Plan
 from duogen.document import Document, Picture, TextPart
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings

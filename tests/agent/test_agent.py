@@ -10,6 +10,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureChecked, PictureDone, PictureStarted, TextDelta
+from duogen.agent.plan import PlanRequest
 from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models.sampler import PaintSettings
@@ -59,13 +60,13 @@ def test_text_and_pictures_alternate(scripted: Agent) -> None:
 
 def test_a_host_that_streams_the_graph_sees_what_a_listener_is_told(scripted: Agent) -> None:
     told: list[Event] = []
-    host = scripted.prepare("Build.", on_event=told.append, settings=QUICK, max_pictures=4)
+    host = scripted.prepare(PlanRequest("Build.", settings=QUICK, max_pictures=4), on_event=told.append)
     streamed = list(host.graph.stream(host.state, host.config, stream_mode="custom"))
     assert len(streamed) > 8 and streamed == told and isinstance(told[-1], Finished)
 
 
 def test_every_stream_mode_of_langgraph(scripted: Agent) -> None:
-    host = scripted.prepare("Build.", settings=QUICK)
+    host = scripted.prepare(PlanRequest("Build.", settings=QUICK))
     modes: dict[str, list[Any]] = {mode: [] for mode in ("values", "updates", "messages", "custom", "debug", "tasks")}
     for mode, chunk in host.graph.stream(host.state, host.config, stream_mode=list(modes)):
         modes[mode].append(chunk)
@@ -80,7 +81,7 @@ def test_every_stream_mode_of_langgraph(scripted: Agent) -> None:
 
 def test_a_plan_is_a_node_of_a_hosts_own_graph_in_asyncio(scripted: Agent) -> None:
     async def host() -> dict[str, Any]:
-        prepared = scripted.prepare("Build.", settings=QUICK, checkpointer=InMemorySaver())
+        prepared = scripted.prepare(PlanRequest("Build.", settings=QUICK), checkpointer=InMemorySaver())
         return await prepared.graph.ainvoke(prepared.state, prepared.config)
 
     assert asyncio.run(host())["reason"] == "end"

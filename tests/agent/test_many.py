@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duogen.agent.agent import Agent, Plan, PlanRequest
+from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, Finished, PictureDone, TextDelta
+from duogen.agent.plan import Plan, PlanRequest
 from duogen.document import Picture
 from duogen.errors import DuoGenError, InputError
 from duogen.models.sampler import PaintSettings

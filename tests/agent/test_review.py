@@ -8,7 +8,8 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
+from duogen.agent.plan import Plan, PlanRequest
 from duogen.agent.review import Decision, Proposal
 from duogen.document import Document, Picture
 from duogen.errors import InputError
@@ -109,7 +110,7 @@ def test_a_run_waits_in_its_folder_for_a_decision(default_agent: Agent, unreview
 
 
 def test_a_host_answers_langgraphs_interrupts_itself(default_agent: Agent, unreviewed: Plan) -> None:
-    host = default_agent.prepare(REQUEST, settings=QUICK, review=True, checkpointer=InMemorySaver())
+    host = default_agent.prepare(PlanRequest(REQUEST, settings=QUICK), review=True, checkpointer=InMemorySaver())
     state = host.graph.invoke(host.state, host.config)
     assert state["__interrupt__"][0].value["when"] == "before"
     for wrong in ({"action": "dance"}, {"action": "repaint"}, {"action": "edit"}, "yes", []):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, PictureStarted, TextDelta
+from duogen.agent.plan import Plan
 from duogen.agent.runs import RunFolder
 from duogen.agent.worker import BusyError, Worker
 from duogen.errors import InputError
@@ -78,7 +79,7 @@ def test_cancelled_it_stops_within_a_step_and_can_be_resumed(default_agent: Agen
         task = asyncio.ensure_future(
             worker.plan("Teach me to draw a cat.", settings=settings, folder=tmp_path / "cat", on_event=watch)
         )
-        await painting.wait()
+        await asyncio.wait_for(painting.wait(), 60)
         seen = len(events)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

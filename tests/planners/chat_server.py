@@ -1,10 +1,12 @@
-"""A chat server on loopback that says what a test tells it to, faults with it."""
+"""A chat server on loopback that says what a test tells it to, faults with it; and waiting for one that is real."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,3 +82,16 @@ def chat_server(script: Script) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: int = 240) -> None:
+    """Returns when a server that has just been started answers."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, "the server has ended"
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=2)
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the server doesn't answer")

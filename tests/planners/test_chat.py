@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
+from duogen.agent.plan import Plan
 from duogen.agent.review import Decision
 from duogen.document import Picture
 from duogen.errors import DuoGenError

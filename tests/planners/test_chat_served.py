@@ -11,8 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +25,8 @@ from duogen.models.processor import BOV
 from duogen.models.served import save_served
 from duogen.models.session import DecodeSettings, Session
 from duogen.planners.chat import PROMPT, ChatPlanner
+
+from .chat_server import wait_until_up
 
 TRANSFORMERS = shutil.which("transformers", path=str(Path(sys.executable).parent))
 pytestmark = pytest.mark.skipif(
@@ -49,13 +49,7 @@ def served(default_agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> It
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, "the server has ended"
-                time.sleep(0.5)
+        wait_until_up(process, f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}/v1", str(folder)
     finally:
         process.terminate()

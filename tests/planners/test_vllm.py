@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -17,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
+from duogen.agent.plan import Plan
 from duogen.document import Picture
 from duogen.errors import DuoGenError
 from duogen.loading import planner_named
@@ -28,7 +26,9 @@ from duogen.models.processor import BOV, IM_END, IMAGE_PAD
 from duogen.models.sampler import PaintSettings
 from duogen.models.served import save_served
 from duogen.models.session import DecodeSettings
-from duogen.planners.vllm import VllmPlanner, VllmServer, Writer
+from duogen.planners.vllm import Prompt, VllmPlanner, VllmServer, Writer
+
+from .chat_server import wait_until_up
 
 QUICK = PaintSettings(steps=2)
 REQUEST = "How do I build a small house with a red roof?"
@@ -41,19 +41,11 @@ class Scripted:
         self.agent, self.asked = agent, list[tuple[list[int], int]]()
         self.plans: list[list[int]] = []
 
-    def tokens(
-        self,
-        ids: list[int],
-        whole: list[int],
-        images: Sequence[Image.Image],
-        stops: list[int],
-        settings: DecodeSettings,
-    ) -> Iterator[int]:
+    def tokens(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
         pad = self.agent.pipeline.processor.id(IMAGE_PAD)
-        assert ids.count(pad) == len(images) and len([token for token in whole if token != pad]) + len(images) == len(
-            ids
-        )
-        self.asked.append((whole, len(images)))
+        assert prompt.ids.count(pad) == len(prompt.images)
+        assert [token for token in prompt.whole if token != pad] == [token for token in prompt.ids if token != pad]
+        self.asked.append((prompt.whole, len(prompt.images)))
         yield from self.plans.pop(0)
 
 
@@ -232,13 +224,7 @@ def test_vllms_server_writes_what_the_native_planner_writes(default_agent: Agent
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=2)
-                break
-            except OSError:
-                assert process.poll() is None, "the server has ended"
-                time.sleep(1)
+        wait_until_up(process, url)
         shelf = default_agent.draw("a red ball in the centre").picture
         same_text(default_agent, Agent(default_agent.pipeline, planner_named("vllm", url)), shelf)
     finally:

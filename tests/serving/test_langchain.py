@@ -11,7 +11,8 @@ from langchain_core.language_models.fake_chat_models import FakeMessagesListChat
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from duogen.agent.agent import Agent, Plan
+from duogen.agent.agent import Agent
+from duogen.agent.plan import Plan
 from duogen.serving.langchain import duogen_tools
 from duogen.tools.image import Drawn
 
