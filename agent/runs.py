@@ -120,9 +120,13 @@ class RunFolder:
             (self.hidden / name).unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes, and other runs of this one, away; raises `InputError` where one is at work."""
-        lock = FileLock(self.hidden / "lock", blocking=False)
+    def locked(self, wait: float = 1.0) -> Iterator[None]:
+        """Keeps other processes, and other runs of this one, away; raises `InputError` where one is at work.
+
+        Args:
+            wait: seconds to wait for one that is only looking.
+        """
+        lock = FileLock(self.hidden / "lock", timeout=wait)
         try:
             lock.acquire()
         except Timeout:
@@ -136,7 +140,7 @@ class RunFolder:
     def at_work(self) -> bool:
         """Whether a process has the folder locked right now."""
         try:
-            with self.locked():
+            with self.locked(0):
                 return False
         except (InputError, OSError):
             return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -139,9 +140,14 @@ class VllmEngine:
         # Blocks of 32 tokens are the smallest that the CPU's attention has: a short dialogue is to be found again, too.
         chosen = {"enforce_eager": True, "limit_mm_per_prompt": limits, "block_size": 32, "max_num_seqs": 8, **options}
         self.llm = LLM(model=str(folder), dtype=dtype, **chosen)
-        self._calls = 0
+        self._calls, self._lock = 0, threading.Lock()
 
     def tokens(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
+        # The engine belongs to one caller at a time; plans that run together take turns.
+        with self._lock:
+            yield from self._write(prompt, settings)
+
+    def _write(self, prompt: Prompt, settings: DecodeSettings) -> Iterator[int]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 

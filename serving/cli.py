@@ -46,6 +46,7 @@ def serve(
     from duogen.serving.guard import Rules
     from duogen.serving.http import make_app
 
+    _warn(host, token)
     rules = Rules(token, _hosts(host), max_body * 2**20)
     worker = _worker(model, device, backend, waiting)
     _listen(make_app(worker, rules, root=_existing(root)), host, port, "/v1", worker)
@@ -81,6 +82,7 @@ def mcp(
 
     from duogen.serving.guard import Guard, Rules
 
+    _warn(host, token)
     hosts = _hosts(host)
     app = server.streamable_http_app(host=host)
     _listen(Guard(app, Rules(token, hosts), CollectorRegistry()), host, port, "/mcp", worker)
@@ -154,6 +156,11 @@ def _hosts(host: str) -> tuple[str, ...] | None:
     from duogen.serving.guard import LOOPBACK
 
     return LOOPBACK if host in LOOPBACK else None
+
+
+def _warn(host: str, token: str | None) -> None:
+    if _hosts(host) is None and token is None:
+        print(f"duogen: whoever reaches {host} can use this server; --token asks who it is", file=sys.stderr)
 
 
 def _existing(root: Path | None) -> Path | None:

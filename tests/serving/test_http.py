@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -183,11 +184,18 @@ def test_sixteen_clients_at_once_are_served_in_order(worker: Worker, address: st
         await all_of_them
         return finished, waits
 
+    before = _resident()
     finished, waits = asyncio.run(host())
-    assert finished == list(range(16))
+    assert finished == list(range(16)) and _resident() - before < 200, "memory is bounded"
     assert len(waits) > 10 and max(waits) < 5
     counted = get("/metrics")[1]
     assert 'duogen_requests_total{path="/v1/chat/completions",status="200"} 16.0' in counted
+
+
+def _resident() -> float:
+    """This process's memory in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
 
 def test_more_than_may_wait_are_told_to_come_later(default_agent: Agent, listen: Callable[[Any], Any]) -> None:
