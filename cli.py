@@ -85,6 +85,7 @@ def _add_commands() -> None:
         app.command()(command)
     for serving in (serving_cli.serve, serving_cli.mcp, serving_cli.ui):
         app.command()(serving)
+    app.command()(runs_cli.export)
     app.command()(benchmarks_cli.bench)
     app.add_typer(runs_cli.app, name="runs")
     app.add_typer(evaluation_cli.app, name="eval")

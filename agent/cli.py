@@ -312,11 +312,16 @@ def _read_request(request: str | None) -> str | None:
         raise InputError(f"standard input: not UTF-8 text ({error.reason})") from error
 
 
+def slug(text: str) -> str:
+    """A text as a file's name: lower case, hyphens, not long; it may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
+
+
 def _free_folder(request: str) -> Path:
-    slug = re.sub(r"[^a-z0-9]+", "-", request.lower())[:40].strip("-") or "plan"
-    base, number = Path("plans") / slug, 1
+    name = slug(request) or "plan"
+    base, number = Path("plans") / name, 1
     folder = base
     while folder.exists():
         number += 1
-        folder = base.with_name(f"{slug}-{number}")
+        folder = base.with_name(f"{name}-{number}")
     return folder

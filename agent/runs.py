@@ -27,7 +27,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from duogen.agent.store import HIDDEN
 from duogen.document import PLAN_FILE, Document, write_atomically
 from duogen.errors import InputError
-from duogen.tools.export import title_of
+from duogen.tools.booklet import title_of
 
 WRITTEN = (PLAN_FILE, "plan.md", "plan.html")
 """What a plan's folder holds beside its pictures and the hidden folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from duogen.agent import cli as plans
+from duogen.agent.cli import slug
 from duogen.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,19 +87,59 @@ def resume(
     )  # fmt: skip
 
 
-@app.command()
-def export(run: Id, output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the copy.")]) -> None:
+@app.command("export")
+def export_run(
+    run: Id, output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the copy.")]
+) -> None:
     """Write a finished run's document into another folder, without what only the run itself needs."""
-    from duogen.agent.runs import find_run
     from duogen.document import Document
     from duogen.tools.export import write_plan
+
+    folder = _finished(run)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: exists already and isn't an empty folder; choose another with -o")
+    print(write_plan(Document.load(folder), output))
+
+
+def export(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A run's id, or how it begins; or a plan's folder.")],
+    to: Annotated[str, typer.Option(help="Formats, with commas between: md, html, pdf, docx, epub.")] = "html",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the files.")] = Path("."),
+    name: Annotated[
+        str | None, typer.Option(help="The files' name, without suffix; the title, where it is left out.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="A template of your own: *.html.j2 or *.md.j2 (Jinja), *.typ (Typst, for pdf).")
+    ] = None,
+) -> None:
+    """Write a plan as an instruction booklet: a title, what is needed, numbered steps with pictures."""
+    from duogen.document import Document
+    from duogen.tools.booklet import title_of
+    from duogen.tools.export import export as write
+
+    folder = Path(plan)
+    document = Document.load(folder if (folder / "plan.json").is_file() else _finished(plan))
+    chosen = name or slug(title_of(document)) or "plan"
+    if not re.fullmatch(r"[\w][\w .-]{0,100}", chosen):
+        raise InputError(f"{chosen[:80]!r} can't be the name of a file")
+    formats = [each for each in to.replace(" ", "").lower().split(",") if each]
+    for each in formats:
+        if (output / f"{chosen}.{each}").exists():
+            raise InputError(
+                f"{output / f'{chosen}.{each}'}: exists already; choose another folder with -o, or a --name"
+            )
+    for path in write(document, formats, output, chosen, template):
+        print(path)
+
+
+def _finished(run: str) -> Path:
+    """The folder of a finished run."""
+    from duogen.agent.runs import find_run
 
     note, folder = find_run(run)
     if note.status != "finished":
         raise InputError(f"{note.id} isn't finished; duogen runs resume {note.id} goes on with it")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already and isn't an empty folder; choose another with -o")
-    print(write_plan(Document.load(folder.folder), output))
+    return folder.folder
 
 
 @app.command()

@@ -1,69 +1,73 @@
-"""How a document leaves: Markdown beside its pictures, and one self-contained HTML page."""
+"""How a document leaves: as a booklet, in Markdown, HTML, PDF, DOCX and EPUB.
+
+Markdown and HTML come from Jinja templates, PDF from a Typst one; own templates can take their places. What a document says goes
+into them as data: text can't become markup, and files are named by their pictures' content, never by what a document says.
+"""
 
 from __future__ import annotations
 
-import html
+import json
 import re
+import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from duogen.document import Document, ImagePart, Message, write_atomically
+from jinja2 import BaseLoader, ChoiceLoader, DictLoader, FileSystemLoader, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 17px/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.6rem; line-height: 1.3; margin: 0 0 1.5rem; }
-.user { border-left: 4px solid #4082d8; padding: .25rem 0 .25rem 1rem; margin: 2.5rem 0 1.5rem; font-weight: 600; }
-figure { margin: 1rem 0 2rem; break-inside: avoid; }
-img { display: block; width: 100%; max-width: 24rem; height: auto; border-radius: 10px; box-shadow: 0 1px 6px #0003; }
-p { margin: .5rem 0; white-space: pre-wrap; }
-footer { margin-top: 3rem; color: #8a8a8a; font-size: .8rem; }
-""".strip()
+from duogen.document import Document, Picture, write_atomically
+from duogen.errors import DuoGenError, InputError
+from duogen.tools.booklet import Booklet, Figure, booklet
 
+TEMPLATES = Path(__file__).parent / "templates"
+FORMATS = ("md", "html", "pdf", "docx", "epub")
 
-def title_of(document: Document) -> str:
-    """The first request, on one line."""
-    texts = [message.text.strip() for message in document.messages if message.role == "user" and message.text.strip()]
-    return " ".join(texts[0].split()) if texts else "A plan"
+Source = Callable[[Picture], str]
 
 
-def to_markdown(document: Document) -> str:
-    """Markdown whose pictures are the files that `Document.save` writes. Text can't become markup."""
-    blocks = [f"# {_escape_markdown(title_of(document))}"]
-    for number, message in enumerate(_shown(document)):
-        for part in message.content:
-            if isinstance(part, ImagePart):
-                blocks.append(f"![{_escape_markdown(part.alt)}]({part.image})")
-            elif part.text.strip() and not (number == 0 and message.role == "user"):
-                lines = [_escape_markdown(line) for line in part.text.strip().splitlines()]
-                quote = "> " if message.role == "user" else ""
-                blocks.append("\n".join(f"{quote}{line}  " for line in lines).rstrip())
-    return "\n\n".join(blocks) + "\n"
+def to_markdown(document: Document, template: str | None = None) -> str:
+    """Markdown whose pictures are the files that `Document.save` writes."""
+    page = _render("booklet.md.j2", template, booklet(document), lambda picture: picture.path)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
-def to_html(document: Document) -> str:
-    """One page with its pictures inside; everything from the document is escaped."""
-    title = html.escape(title_of(document))
-    body = [f"<h1>{title}</h1>"]
-    for number, message in enumerate(_shown(document)):
-        for part in message.content:
-            if isinstance(part, ImagePart):
-                picture = document.picture(part)
-                body.append(
-                    f'<figure><img src="{picture.data_url}" alt="{html.escape(part.alt)}"'
-                    f' width="{part.width}" height="{part.height}"></figure>'
-                )
-            elif part.text.strip() and not (number == 0 and message.role == "user"):
-                style = ' class="user"' if message.role == "user" else ""
-                body += [
-                    f"<p{style}>{html.escape(line)}</p>" for line in part.text.strip().splitlines() if line.strip()
-                ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n<footer>Made with DuoGen. Text and pictures are generated and may be wrong.</footer>\n</body>\n</html>\n"
-    )
+def to_html(document: Document, template: str | None = None) -> str:
+    """One page with its pictures inside.
+
+    Args:
+        template: a Jinja template of your own; it is given ``booklet`` and ``source(picture)``, a picture's ``data:`` URL.
+    """
+    return _render("booklet.html.j2", template, booklet(document), lambda picture: picture.data_url)
+
+
+def to_pdf(document: Document, template: str | None = None) -> bytes:
+    """A4 pages with numbers, tagged, with alternative texts; no step is split unless it is longer than a page.
+
+    Args:
+        template: Typst of your own; it finds the booklet in ``booklet.json``.
+
+    Raises:
+        DuoGenError: typst isn't installed, or can't read the template.
+    """
+    try:
+        import typst
+    except ImportError as error:
+        raise _missing("typst") from error
+    made = booklet(document)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for figure in made.figures:
+            # Typst reads what is in the file, whatever its name says; these names are ours.
+            write_atomically(root / figure.picture.path, figure.picture.data)
+        (root / "booklet.json").write_text(json.dumps(_as_data(made)), encoding="utf-8")
+        page = (TEMPLATES / "booklet.typ").read_text(encoding="utf-8") if template is None else template
+        (root / "main.typ").write_text(page, encoding="utf-8")
+        try:
+            return bytes(typst.compile(str(root / "main.typ"), root=folder))
+        except typst.TypstError as error:
+            raise DuoGenError(f"the PDF can't be made: {str(error).splitlines()[0]}") from error
 
 
 def write_plan(document: Document, folder: Path) -> Path:
@@ -75,11 +79,115 @@ def write_plan(document: Document, folder: Path) -> Path:
     return folder
 
 
-def _shown(document: Document) -> list[Message]:
-    return [message for message in document.messages if message.role != "system"]
+def export(
+    document: Document, formats: list[str], folder: Path, name: str = "plan", template: Path | None = None
+) -> list[Path]:
+    """Writes a document in some formats; returns the files.
+
+    Args:
+        formats: of `FORMATS`. Markdown's pictures lie beside it.
+        name: of the files, without suffix.
+        template: Jinja for ``md`` or ``html`` (by the suffix before ``.j2``), Typst for ``pdf``.
+
+    Raises:
+        InputError: an unknown format, or a template that none of them uses.
+        DuoGenError: a format's package isn't installed, or the template is wrong.
+    """
+    unknown = [each for each in formats if each not in FORMATS]
+    if unknown or not formats:
+        raise InputError(f"{', '.join(unknown) or 'nothing'} can't be written; there are {', '.join(FORMATS)}")
+    own = _own_template(template, formats)
+    written = []
+    for each in formats:
+        path = folder / f"{name}.{each}"
+        if each == "md":
+            document.write_pictures(folder)
+            data = to_markdown(document, own.get("md")).encode()
+        elif each == "html":
+            data = to_html(document, own.get("html")).encode()
+        elif each == "pdf":
+            data = to_pdf(document, own.get("pdf"))
+        elif each == "docx":
+            from duogen.tools.docx import to_docx
+
+            data = to_docx(document)
+        else:
+            from duogen.tools.epub import to_epub
+
+            data = to_epub(document)
+        write_atomically(path, data)
+        written.append(path)
+    return written
 
 
-def _escape_markdown(text: str) -> str:
-    text = re.sub(r"([\\`*_{}\[\]<>#|~!&])", r"\\\1", " ".join(text.split()) if "\n" in text else text)
-    # A line that begins like a list keeps its number; one that begins like another block does not.
-    return re.sub(r"^(\s*)([-+=])", r"\1\\\2", text)
+def render_body(made: Booklet, source: Source) -> str:
+    """A booklet's body as well-formed XHTML."""
+    return _render("body.html.j2", None, made, source)
+
+
+def _own_template(path: Path | None, formats: list[str]) -> dict[str, str]:
+    if path is None:
+        return {}
+    kinds = {".md.j2": "md", ".html.j2": "html", ".typ": "pdf"}
+    kind = next((kind for suffix, kind in kinds.items() if path.name.endswith(suffix)), None)
+    if kind not in formats:
+        raise InputError(f"{path}: a template is called *.md.j2, *.html.j2 or *.typ, and needs its format among --to")
+    try:
+        return {str(kind): path.read_text(encoding="utf-8")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't read the template ({error})") from error
+
+
+def _render(name: str, own: str | None, made: Booklet, source: Source) -> str:
+    environment = _environment()
+    try:
+        if own is None:
+            template = environment.get_template(name)
+        else:
+            template = environment.overlay(loader=_beside(DictLoader({name: own}))).get_template(name)
+        return template.render(booklet=made, source=source)
+    except TemplateError as error:
+        raise DuoGenError(f"the template can't be used: {str(error).splitlines()[0]}") from error
+
+
+def _beside(loader: BaseLoader) -> BaseLoader:
+    """Own templates may include those that come along."""
+    return ChoiceLoader([loader, FileSystemLoader(TEMPLATES)])
+
+
+@cache
+def _environment() -> SandboxedEnvironment:
+    made = SandboxedEnvironment(
+        loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True,
+        autoescape=lambda name: name is None or not name.endswith(".md.j2"),
+    )  # fmt: skip
+    made.filters["markdown"] = escape_markdown
+    return made
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    text = re.sub(r"([\\`*_{}\[\]<>#|~!&])", r"\\\1", text)
+    # What would begin a list or another block doesn't.
+    text = re.sub(r"^(\s*)([-+=])", r"\1\\\2", text)
+    return re.sub(r"^(\s*\d{1,9})([.)])", r"\1\\\2", text)
+
+
+def _as_data(made: Booklet) -> dict[str, Any]:
+    def figure(each: Figure) -> dict[str, Any]:
+        picture = each.picture
+        return {"path": picture.path, "alt": each.alt, "width": picture.width, "height": picture.height}
+
+    sections = []
+    for section in made.sections:
+        data = {name: getattr(section, name) for name in ("asked", "intro", "needs", "outro")}
+        steps = [
+            {"number": step.number, "lines": step.lines, "figures": [figure(each) for each in step.figures]}
+            for step in section.steps
+        ]
+        sections.append(data | {"given": [figure(each) for each in section.given], "steps": steps})
+    return {"title": made.title, "sections": sections}
+
+
+def _missing(package: str) -> DuoGenError:
+    return DuoGenError(f'{package} isn\'t installed; it comes with: pip install "duogen[export]"')

@@ -125,3 +125,16 @@ def test_a_home_that_cannot_be_written_costs_no_plan(
     (home / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "file"))
     assert default_agent.plan("Draw a red ball.", folder=home / "one", settings=QUICK).reason == "end"
+
+
+def test_a_plan_as_a_booklet(default_agent: Agent, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = default_agent.plan("Draw a red ball.", folder=home / "one", settings=QUICK)
+    assert run(["export", plan.run, "--to", "html,pdf,docx,epub,md", "-o", "shelf"]) == 0
+    written = capsys.readouterr().out.split()
+    assert written == [f"shelf/draw-a-red-ball.{each}" for each in ("html", "pdf", "docx", "epub", "md")]
+    assert run(["export", "one", "--to", "html", "-o", "shelf"]) == 2 and "exists already" in capsys.readouterr().err
+    assert run(["export", "one", "--to", "html", "-o", "shelf", "--name", "other"]) == 0
+    for name in ("../up", "/etc/x", ".hidden", ""):
+        assert run(["export", "one", "--name", name, "-o", "again"]) == (2 if name else 0), "an empty name is none"
+    assert run(["export", "nothing"]) == 2 and run(["export", "one", "--to", "exe"]) == 2
+    assert {path.name for path in home.iterdir()} >= {"one", "shelf"} and not (home / "up.html").exists()
