@@ -66,8 +66,8 @@ def root(
 
 
 def _add_commands() -> None:
+    from duogen.agent import batch_cli, runs_cli
     from duogen.agent import cli as agent_cli
-    from duogen.agent import runs_cli
     from duogen.benchmarks import cli as benchmarks_cli
     from duogen.evaluation import cli as evaluation_cli
     from duogen.serving import cli as serving_cli
@@ -86,6 +86,7 @@ def _add_commands() -> None:
     for serving in (serving_cli.serve, serving_cli.mcp, serving_cli.ui):
         app.command()(serving)
     app.command()(runs_cli.export)
+    app.command()(batch_cli.batch)
     app.command()(benchmarks_cli.bench)
     app.add_typer(runs_cli.app, name="runs")
     app.add_typer(evaluation_cli.app, name="eval")

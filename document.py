@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from duogen.errors import InputError
@@ -61,6 +61,8 @@ class Picture:
                     image.load()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise InputError(f"{source}: the picture has more than the {MAX_PIXELS:,} pixels allowed") from error
+        except UnidentifiedImageError as error:  # its own message tells where in memory the bytes were
+            raise InputError(f"{source}: not a readable PNG, JPEG or WebP picture") from error
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"{source}: not a readable PNG, JPEG or WebP picture ({_first_line(error)})") from error
         self.data = data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import starmap
@@ -242,17 +242,27 @@ class Agent:
             return lambda: self.plan(on_event=told, **options)
 
         results: dict[int, Plan | DuoGenError] = {}
+        for index, plan, error in self.together(list(starmap(job, enumerate(asked))), at_once):
+            if error is not None and not isinstance(error, DuoGenError):
+                raise error
+            results[index] = plan or error  # type: ignore[assignment]
+            if on_done is not None:
+                on_done(index, results[index])
+        return [results[index] for index in range(len(asked))]
+
+    def together(
+        self, jobs: Sequence[Callable[[], Plan]], at_once: int
+    ) -> Iterator[tuple[int, Plan | None, Exception | None]]:
+        """Calls of `plan`, `resume` and `revise`, in threads of their own, with their work in groups as in `plan_many`.
+
+        Yields:
+            A job's index, and its plan or the error that ended it, as they end.
+        """
         kept, self.sessions.limit = self.sessions.limit, max(self.sessions.limit, at_once)
         try:
-            for index, plan, error in self.pipeline.batcher.each(list(starmap(job, enumerate(asked))), at_once):
-                if error is not None and not isinstance(error, DuoGenError):
-                    raise error
-                results[index] = plan or error  # type: ignore[assignment]
-                if on_done is not None:
-                    on_done(index, results[index])
+            yield from self.pipeline.batcher.each(jobs, at_once)
         finally:
             self.sessions.limit = kept
-        return [results[index] for index in range(len(asked))]
 
     def resume(
         self,

@@ -120,6 +120,11 @@ def export(
     return written
 
 
+def render(name: str, **values: Any) -> str:
+    """A page from one of this package's own templates."""
+    return _environment().get_template(name).render(**values)
+
+
 def render_body(made: Booklet, source: Source) -> str:
     """A booklet's body as well-formed XHTML."""
     return _render("body.html.j2", None, made, source)
