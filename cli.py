@@ -96,7 +96,7 @@ _add_commands()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line; every outcome has its exit code (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    """Runs the command line; every outcome has its exit code (0 done, 1 failed, 2 wrong usage, 3 some of a batch failed, 130 interrupted)."""
     given = sys.argv[1:] if arguments is None else arguments
     sys.exit(run(given))
 
@@ -108,7 +108,9 @@ def run(arguments: list[str]) -> int:
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
         if code == 130:
-            print("duogen: interrupted; a plan in a folder goes on with: duogen plan -c FOLDER", file=sys.stderr)
+            print(
+                "duogen: interrupted; go on with: duogen plan -c FOLDER, or duogen batch ... --resume", file=sys.stderr
+            )
         return code
     except DuoGenError as error:
         if "--debug" in arguments:

@@ -68,8 +68,7 @@ def batch(
                 made.run(load(model, device, backend), todo, at_once, formats, told)  # type: ignore[arg-type]
         except KeyboardInterrupt:
             made.write_manifest(items)
-            print(f"duogen: interrupted; go on with: duogen batch {requests} -o {output} --resume", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise
     finished = made.write_manifest(items)
     failed = [outcome for outcome in finished if outcome.status == "failed"]
     if not quiet:

@@ -12,7 +12,7 @@ from duogen.tools.booklet import Booklet, booklet
 from duogen.tools.export import render_body
 
 STYLE = (
-    "body { line-height: 1.5; } img { max-width: 100%; max-height: 60vh; height: auto; } ol { list-style: none; padding: 0; } "
+    "body { line-height: 1.5; } figure { margin: .5em 0; } img { max-width: 100%; max-height: 60vh; height: auto; } ol { list-style: none; padding: 0; } "
     ".step { break-inside: avoid; page-break-inside: avoid; margin-bottom: 1.5em; } .number { font-weight: bold; }"
 )
 CONTAINER = (

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,24 @@ def test_what_nobody_foresaw_harms_no_other(default_agent: Agent, home: Path, mo
     batch.run(default_agent, read_items(home / "r.jsonl"), 4, [], done.append)
     assert {outcome.custom_id: outcome.status for outcome in done} == {"ball": "done", "line-00002": "failed"}
     assert done[-1].error == "unexpected RuntimeError: odd"
+
+
+def test_ctrl_c_ends_it_cleanly(home: Path) -> None:
+    write(home / "r.txt", ["Teach me to draw a cat."] * 40)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "duogen.cli", "batch", "r.txt", "-o", "out", "--at-once", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = home / "out" / "journal.jsonl"
+    while not journal.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
+    assert 0 < manifest(home / "out")["done"] < 40
+    assert not list((home / "out").rglob("*.tmp"))
 
 
 def test_files_that_hold_no_requests(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
