@@ -89,18 +89,8 @@ class Agent:
         if review == "pause" and folder is None:
             raise InputError("a review that pauses needs a folder to keep the run in")
         asked = PlanRequest(
-            request,
-            list(images),
-            after,
-            folder,
-            run,
-            settings,
-            decode,
-            max_pictures,
-            max_seconds,
-            max_tokens,
-            self_check,
-        )
+            request, list(images), after, folder, run, settings, decode, max_pictures, max_seconds, max_tokens, self_check,
+        )  # fmt: skip
         saver = InMemorySaver() if folder is None else None
         prepared = self.prepare(
             asked, checkpointer=saver, on_event=on_event, review=review is not None, stopping=stopping
