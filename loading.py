@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from duogen.agent.agent import Agent
-from duogen.errors import DuoGenError, InputError
+from duogen.errors import InputError, not_installed
 
 if TYPE_CHECKING:
     from duogen.models.pipeline import DuoGenPipeline
@@ -83,7 +83,7 @@ def planner_named(name: str, url: str | None = None, model: str | None = None) -
         try:
             from duogen.planners.chat import ChatPlanner
         except ImportError as error:
-            raise DuoGenError(f'{error.name} isn\'t installed; it comes with: pip install "duogen[chat]"') from error
+            raise not_installed(str(error.name), "chat") from error
         return ChatPlanner(model, url)
     if name != "vllm":
         raise InputError(f"the planner must be native, chat or vllm, not {name!r}")

@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from duogen.agent.events import Event, OnEvent
 from duogen.agent.graph import build_graph
-from duogen.agent.plan import MAX_PICTURES, Plan, PlanRequest, Prepared, as_picture, checked
+from duogen.agent.plan import MAX_PICTURES, Plan, PlanRequest, Prepared, as_picture, before_picture, checked
 from duogen.agent.review import Decision, Reviewer, decision
 from duogen.agent.runs import Note, RunFolder, new_note
 from duogen.agent.state import RunState, initial_state
@@ -169,16 +169,7 @@ class Agent:
         note = kept.note()
         if note is None or note.status != "finished":
             raise InputError(f"{folder}: the plan isn't finished; continue it first")
-        document = Document.load(folder)
-        content = document.messages[-1].content
-        places = [index for index, part in enumerate(content) if part.type == "image"]
-        if not 1 <= picture <= len(places):
-            raise InputError(f"there is no picture {picture} in the last answer; it has {len(places)}")
-        del content[places[picture - 1] :]
-        if text is not None and text.strip():
-            if content and content[-1].type == "text":
-                content.pop()
-            document.add_text(text.strip())
+        document = before_picture(Document.load(folder), picture, text)
         began: Any = note.state
         state: Any = began | {
             "document": document.model_dump(), "painted": picture - 1, "attempt": attempt, "next": "paint",

@@ -22,7 +22,7 @@ from duogen.agent.agent import Agent
 from duogen.agent.plan import MAX_PICTURES, Plan, checked
 from duogen.agent.runs import RunFolder
 from duogen.document import Document, Picture, write_atomically
-from duogen.errors import DuoGenError, InputError
+from duogen.errors import DuoGenError, InputError, first_fault
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
 from duogen.tools.export import export, render
@@ -160,8 +160,7 @@ def _item(number: int, fields: dict[str, Any] | str) -> Item:
         line = Line.model_validate(fields)
         checked(line.request)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return Item(number, name, None, f"{'.'.join(map(str, first['loc'])) or 'line'}: {first['msg']}"[:300])
+        return Item(number, name, None, first_fault(error, "line")[:300])
     except DuoGenError as error:
         return Item(number, name, None, str(error))
     if line.custom_id is not None and not ID.fullmatch(line.custom_id):
@@ -246,9 +245,10 @@ class Batch:
 
         def job() -> Plan:
             kept = RunFolder(folder)
-            if not kept.free and kept.unfinished is not None:
+            note = None if kept.free else kept.note()
+            if note is not None and note.status != "finished":
                 plan = agent.resume(folder)
-            elif not kept.free and (note := kept.note()) is not None:
+            elif note is not None:
                 # Finished, but killed before it was noted.
                 plan = Plan(Document.load(folder), note.reason, note.id)
             else:

@@ -40,15 +40,13 @@ def batch(
     """
     from duogen.agent.batch import Batch, Outcome, read_items
     from duogen.loading import load
-    from duogen.tools.export import FORMATS
+    from duogen.tools.export import formats_of
 
     match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", shard)
     if match is None or int(match[1]) > int(match[2]):
         raise InputError(f"--shard must be I/N with I from 1 to N, not {shard!r}")
     first, count = int(match[1]), int(match[2])
-    formats = [each for each in to.replace(" ", "").lower().split(",") if each]
-    if unknown := [each for each in formats if each not in FORMATS]:
-        raise InputError(f"{', '.join(unknown)} can't be written; there are {', '.join(FORMATS)}")
+    formats = formats_of(to)
     items = read_items(requests)[first - 1 :: count][:limit]
     made = Batch(output, requests.parent, (first, count))
     known = made.outcomes()

@@ -237,8 +237,7 @@ def export_mllm(
     from duogen.loading import load
     from duogen.models.served import save_served
 
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already and isn't an empty folder; choose another with -o")
+    must_be_new(output)
     print(save_served(load(model, "cpu").pipeline, output))
 
 
@@ -310,6 +309,12 @@ def _read_request(request: str | None) -> str | None:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
         raise InputError(f"standard input: not UTF-8 text ({error.reason})") from error
+
+
+def must_be_new(folder: Path) -> None:
+    """Raises `InputError` where something is there that would be overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
 
 
 def slug(text: str) -> str:

@@ -65,13 +65,21 @@ def build_graph(
             is.
     """
 
-    def emitter(state: RunState) -> Callable[[Event], None]:
-        write, began = get_stream_writer(), time.monotonic()
+    def teller() -> Callable[[Event], None]:
+        write = get_stream_writer()
 
-        def emit(event: Event) -> None:
+        def tell(event: Event) -> None:
             write(event)
             if on_event is not None:
                 on_event(event)
+
+        return tell
+
+    def emitter(state: RunState) -> Callable[[Event], None]:
+        tell, began = teller(), time.monotonic()
+
+        def emit(event: Event) -> None:
+            tell(event)
             if stopping():
                 raise _HaltedError("stopped")
             if state["max_seconds"] is not None and state["seconds"] + time.monotonic() - began > state["max_seconds"]:
@@ -162,10 +170,7 @@ def build_graph(
                 return decided(state, made)
 
     def finish(state: RunState) -> dict[str, Any]:
-        write, event = get_stream_writer(), Finished(state["reason"], state["painted"])
-        write(event)
-        if on_event is not None:
-            on_event(event)
+        teller()(Finished(state["reason"], state["painted"]))
         document = without(_document(state, store), state["hidden"])
         return {"document": document.model_dump(), "hidden": []}
 

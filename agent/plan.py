@@ -103,6 +103,28 @@ class Prepared:
         return Plan(finished, reason, state["run"], tuple(state["trace"]), state["tokens"], waiting)
 
 
+def before_picture(document: Document, picture: int, text: str | None = None) -> Document:
+    """A document as it was before picture number `picture`, from 1, of its last answer.
+
+    Args:
+        text: what the picture's step is to say instead, where it isn't blank.
+
+    Raises:
+        InputError: there is no such picture.
+    """
+    cut = document.branch()
+    content = cut.messages[-1].content
+    places = [index for index, part in enumerate(content) if part.type == "image"]
+    if not 1 <= picture <= len(places):
+        raise InputError(f"there is no picture {picture} in the last answer; it has {len(places)}")
+    del content[places[picture - 1] :]
+    if text is not None and text.strip():
+        if content and content[-1].type == "text":
+            content.pop()
+        cut.add_text(text.strip())
+    return cut
+
+
 def checked(request: str) -> str:
     """A request that can be read; raises `InputError` where it is endless, or no text."""
     if len(request) > MAX_REQUEST:

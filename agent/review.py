@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from duogen.agent.state import RunState
 from duogen.document import Document, ImagePart, Picture, TextPart
-from duogen.errors import InputError
+from duogen.errors import InputError, first_fault
 from duogen.tools.look import due
 
 Action = Literal["accept", "repaint", "edit", "insert", "delete", "stop"]
@@ -94,9 +94,7 @@ def decision(answer: Any, actions: list[str]) -> Decision:
     try:
         made = answer if isinstance(answer, Decision) else Decision.model_validate(answer)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "decision"
-        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise InputError(first_fault(error, "decision")) from error
     if made.action not in actions:
         raise InputError(f"{made.action} can't be decided here; {', '.join(actions)} can")
     return made

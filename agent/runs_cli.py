@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from duogen.agent import cli as plans
-from duogen.agent.cli import slug
+from duogen.agent.cli import must_be_new, slug
 from duogen.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def export_run(
     from duogen.tools.export import write_plan
 
     folder = _finished(run)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: exists already and isn't an empty folder; choose another with -o")
+    must_be_new(output)
     print(write_plan(Document.load(folder), output))
 
 
@@ -116,13 +115,14 @@ def export(
     from duogen.document import Document
     from duogen.tools.booklet import title_of
     from duogen.tools.export import export as write
+    from duogen.tools.export import formats_of
 
     folder = Path(plan)
     document = Document.load(folder if (folder / "plan.json").is_file() else _finished(plan))
     chosen = name or slug(title_of(document)) or "plan"
     if not re.fullmatch(r"[\w][\w .-]{0,100}", chosen):
         raise InputError(f"{chosen[:80]!r} can't be the name of a file")
-    formats = [each for each in to.replace(" ", "").lower().split(",") if each]
+    formats = formats_of(to)
     for each in formats:
         if (output / f"{chosen}.{each}").exists():
             raise InputError(

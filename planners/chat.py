@@ -15,7 +15,7 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
-from duogen.errors import DuoGenError
+from duogen.errors import DuoGenError, first_fault
 from duogen.planners.base import Draft
 from duogen.tools.image import MAX_REQUEST, ImageCall
 
@@ -254,8 +254,7 @@ def _checked(call: dict[str, str], pictures: int) -> Draw | Edit | str:
     try:
         made = tool.model_validate_json(call["arguments"] or "{}")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'arguments'}: {first['msg']}"
+        return first_fault(error, "arguments")
     unknown = [number for number in made.references if not 1 <= number <= pictures]
     if unknown:
         return f"there is no picture {unknown[0]}; {f'the last one is {pictures}' if pictures else 'there is none yet'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from duogen.agent.cli import Backend, Device, Model
-from duogen.errors import DuoGenError, InputError
+from duogen.errors import DuoGenError, InputError, not_installed
 
 if TYPE_CHECKING:
     from duogen.agent.worker import Worker
@@ -174,4 +174,4 @@ def _needed(extra: str, *modules: str) -> None:
 
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise DuoGenError(f'{", ".join(missing)} isn\'t installed; it comes with: pip install "duogen[{extra}]"')
+        raise not_installed(", ".join(missing), extra)

@@ -24,7 +24,7 @@ from duogen.agent.events import DenoisingStep, Event, PictureDone, TextDelta
 from duogen.agent.plan import Plan
 from duogen.agent.worker import BusyError, Worker
 from duogen.document import Picture
-from duogen.errors import DuoGenError, InputError
+from duogen.errors import DuoGenError, InputError, first_fault
 from duogen.serving.guard import Guard, Rules, error_body
 from duogen.serving.wire import ChatRequest, Chunks, ImageGeneration, completion, picture_part
 
@@ -170,10 +170,7 @@ def _parsed(kind: type[Model], given: bytes | Mapping[str, Any]) -> Model:
             return kind.model_validate_json(given)
         return kind.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{where}: {message}" if where else message) from error
+        raise InputError(first_fault(error)) from error
 
 
 async def _uploaded(value: UploadFile | str) -> Picture:

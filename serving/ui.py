@@ -16,7 +16,7 @@ import gradio as gr
 
 from duogen.agent.agent import Agent
 from duogen.agent.events import DenoisingStep, Event, OnEvent, PictureDone, TextDelta
-from duogen.agent.plan import Plan
+from duogen.agent.plan import Plan, before_picture
 from duogen.agent.worker import Worker
 from duogen.document import Document, Picture, TextPart
 from duogen.errors import DuoGenError
@@ -79,15 +79,10 @@ class Page:
             yield {"status": "There is no picture to change yet."}
             return
         try:
-            shown = Document.load(folder)
+            shown = before_picture(Document.load(folder), number, text)
         except DuoGenError as error:
             yield {"status": str(error)}
             return
-        content = shown.messages[-1].content
-        places = [index for index, part in enumerate(content) if part.type == "image"]
-        del content[places[min(number, len(places)) - 1] :]
-        if text is not None and text.strip() and content and isinstance(content[-1], TextPart):
-            content[-1] = TextPart(text=text.strip())
 
         def job(agent: Agent, emit: OnEvent) -> Plan:
             return agent.revise(folder, number, text, attempt=attempt, on_event=emit, stopping=self._stopping(session))

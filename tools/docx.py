@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from duogen.document import Document
-from duogen.errors import DuoGenError
+from duogen.errors import not_installed
 from duogen.tools.booklet import Figure, Step, booklet
 
 WIDEST = 11.0
@@ -22,7 +22,7 @@ def to_docx(document: Document) -> bytes:
     try:
         import docx
     except ImportError as error:
-        raise DuoGenError('python-docx isn\'t installed; it comes with: pip install "duogen[export]"') from error
+        raise not_installed("python-docx", "export") from error
     made = booklet(document)
     page = docx.Document()
     page.core_properties.title = made.title[:255]

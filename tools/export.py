@@ -18,7 +18,7 @@ from jinja2 import BaseLoader, ChoiceLoader, DictLoader, FileSystemLoader, Templ
 from jinja2.sandbox import SandboxedEnvironment
 
 from duogen.document import Document, Picture, write_atomically
-from duogen.errors import DuoGenError, InputError
+from duogen.errors import DuoGenError, InputError, not_installed
 from duogen.tools.booklet import Booklet, Figure, booklet
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,7 +54,7 @@ def to_pdf(document: Document, template: str | None = None) -> bytes:
     try:
         import typst
     except ImportError as error:
-        raise _missing("typst") from error
+        raise not_installed("typst", "export") from error
     made = booklet(document)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -93,9 +93,9 @@ def export(
         InputError: an unknown format, or a template that none of them uses.
         DuoGenError: a format's package isn't installed, or the template is wrong.
     """
-    unknown = [each for each in formats if each not in FORMATS]
-    if unknown or not formats:
-        raise InputError(f"{', '.join(unknown) or 'nothing'} can't be written; there are {', '.join(FORMATS)}")
+    if not formats:
+        raise InputError(f"nothing can't be written; there are {', '.join(FORMATS)}")
+    _check(formats)
     own = _own_template(template, formats)
     written = []
     for each in formats:
@@ -118,6 +118,18 @@ def export(
         write_atomically(path, data)
         written.append(path)
     return written
+
+
+def formats_of(text: str) -> list[str]:
+    """The formats that a text names, with commas between; raises `InputError` where one is unknown."""
+    formats = [each for each in text.replace(" ", "").lower().split(",") if each]
+    _check(formats)
+    return formats
+
+
+def _check(formats: list[str]) -> None:
+    if unknown := [each for each in formats if each not in FORMATS]:
+        raise InputError(f"{', '.join(unknown)} can't be written; there are {', '.join(FORMATS)}")
 
 
 def render(name: str, **values: Any) -> str:
@@ -192,7 +204,3 @@ def _as_data(made: Booklet) -> dict[str, Any]:
         ]
         sections.append(data | {"given": [figure(each) for each in section.given], "steps": steps})
     return {"title": made.title, "sections": sections}
-
-
-def _missing(package: str) -> DuoGenError:
-    return DuoGenError(f'{package} isn\'t installed; it comes with: pip install "duogen[export]"')
