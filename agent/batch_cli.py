@@ -29,6 +29,11 @@ def batch(
     ] = "1/1",
     at_once: Annotated[int, typer.Option(min=1, max=256, help="How many plans are in flight.")] = 16,
     to: Annotated[str, typer.Option(help="Further formats of each plan: pdf, docx, epub, with commas between.")] = "",
+    engine: Annotated[
+        str, typer.Option(help="local: this process; ray: Ray actors, here or on the cluster of RAY_ADDRESS.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="How many Ray actors, a model each.")] = 2,
+    gpus: Annotated[float, typer.Option(min=0, help="How many GPUs a Ray actor gets; a fraction shares one.")] = 0,
     model: plans.Model = None,
     device: plans.Device = None,
     backend: plans.Backend = "torch",
@@ -38,7 +43,8 @@ def batch(
 
     A line that can't be used harms no other. Interrupted, it goes on with --resume. Exit code 3: some have failed.
     """
-    from duogen.agent.batch import Batch, Outcome, read_items
+    from duogen.agent.batch import Batch, Engine, Local, Outcome
+    from duogen.agent.lines import read_items
     from duogen.loading import load
     from duogen.tools.export import formats_of
 
@@ -46,6 +52,8 @@ def batch(
     if match is None or int(match[1]) > int(match[2]):
         raise InputError(f"--shard must be I/N with I from 1 to N, not {shard!r}")
     first, count = int(match[1]), int(match[2])
+    if engine not in ("local", "ray"):
+        raise InputError(f"--engine must be local or ray, not {engine!r}")
     formats = formats_of(to)
     items = read_items(requests)[first - 1 :: count][:limit]
     made = Batch(output, requests.parent, (first, count))
@@ -55,6 +63,13 @@ def batch(
     again = {name for name, outcome in known.items() if retry_failed and outcome.status == "failed"}
     todo = [item for item in items if item.custom_id not in known or item.custom_id in again]
 
+    def working() -> Engine:
+        if engine == "ray":
+            from duogen.agent.batch_ray import RayEngine
+
+            return RayEngine(model, device, backend, workers, at_once, formats, gpus)
+        return Local(load(model, device, backend), at_once, formats)  # type: ignore[arg-type]
+
     progress = _Progress(len(items), len(items) - len(todo), quiet)
 
     def told(outcome: Outcome) -> None:
@@ -63,7 +78,7 @@ def batch(
     if todo:
         try:
             with progress:
-                made.run(load(model, device, backend), todo, at_once, formats, told)  # type: ignore[arg-type]
+                made.run(working(), todo, told)
         except KeyboardInterrupt:
             made.write_manifest(items)
             raise

@@ -62,6 +62,12 @@ def batch(home: Path, out: str, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def noted(home: Path) -> int:
+    """How much the batch that is killed has noted as finished."""
+    journal = home / "killed" / "journal.jsonl"
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
 def main(count: int, poisoned: int, kills: int) -> int:
     """Returns how much was wrong."""
     chance, wrong = random.Random(5), list[str]()
@@ -97,7 +103,9 @@ def main(count: int, poisoned: int, kills: int) -> int:
         struck = 0
         for _ in range(kills):
             process = batch(home, "killed", "--resume")
-            time.sleep(chance.uniform(4, 4 + 1.2 * long / max(kills, 1)))
+            grown = noted(home) + chance.randint(1, max(1, (count - 10) // kills))
+            while process.poll() is None and noted(home) < grown:
+                time.sleep(0.005)
             struck += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()

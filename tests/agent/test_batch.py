@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from duogen.agent.agent import Agent
-from duogen.agent.batch import Batch, Outcome, read_items
+from duogen.agent.batch import Batch, Local, Outcome
+from duogen.agent.lines import read_items
 from duogen.cli import run
 from duogen.document import Document, Picture
 from duogen.errors import InputError
@@ -112,7 +113,7 @@ def test_an_interrupted_run_goes_on_where_it_was(default_agent: Agent, home: Pat
         )
     before = {path.name for path in (home / "out" / "cat" / "pictures").glob("*.png")}
     done: list[Outcome] = []
-    Batch(home / "out", home).run(default_agent, read_items(home / "r.jsonl"), 4, [], done.append)
+    Batch(home / "out", home).run(Local(default_agent, 4, []), read_items(home / "r.jsonl"), done.append)
     assert [outcome.status for outcome in done] == ["done"] and len(before) == 1
     assert before < {path.name for path in (home / "out" / "cat" / "pictures").glob("*.png")}
 
@@ -120,11 +121,11 @@ def test_an_interrupted_run_goes_on_where_it_was(default_agent: Agent, home: Pat
 def test_a_journal_that_ends_in_the_middle(default_agent: Agent, home: Path) -> None:
     write(home / "r.jsonl", GOOD[:2])
     batch = Batch(home / "out", home)
-    batch.run(default_agent, read_items(home / "r.jsonl")[:1], 4, [], lambda _: None)
+    batch.run(Local(default_agent, 4, []), read_items(home / "r.jsonl")[:1], lambda _: None)
     with open(batch.journal, "ab") as journal:
         journal.write(b'{"custom_id": "line-0')
     assert set(batch.outcomes()) == {"ball"}
-    batch.run(default_agent, read_items(home / "r.jsonl")[1:], 4, [], lambda _: None)
+    batch.run(Local(default_agent, 4, []), read_items(home / "r.jsonl")[1:], lambda _: None)
     assert set(batch.outcomes()) == {"ball", "line-00002"}
 
 
@@ -139,7 +140,7 @@ def test_what_nobody_foresaw_harms_no_other(default_agent: Agent, home: Path, mo
 
     monkeypatch.setattr(default_agent, "plan", odd)
     batch, done = Batch(home / "out", home), list[Outcome]()
-    batch.run(default_agent, read_items(home / "r.jsonl"), 4, [], done.append)
+    batch.run(Local(default_agent, 4, []), read_items(home / "r.jsonl"), done.append)
     assert {outcome.custom_id: outcome.status for outcome in done} == {"ball": "done", "line-00002": "failed"}
     assert done[-1].error == "unexpected RuntimeError: odd"
 

@@ -1,0 +1,189 @@
+"""A batch on Ray: the same work by actors on many machines, or in many processes of one.
+
+Each actor loads the model and takes blocks of items; what comes back is noted here, so that one process alone writes the journal. All
+machines see the batch's folder under the same path. An actor that dies is replaced, and its block is done again: plans that were finished
+are found so, others are resumed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from duogen.agent.batch import Batch, Local, Outcome, outcome_of
+from duogen.agent.lines import Item, Line
+from duogen.document import write_atomically
+from duogen.errors import DuoGenError, not_installed
+
+ALONE = 2
+"""How often an item is tried alone, after its process has died with others at work."""
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Does the work of a batch on Ray Data.
+
+    Joins the cluster of ``RAY_ADDRESS``, or starts Ray on this machine. Ray's usage reports are off unless ``RAY_USAGE_STATS_ENABLED``
+    is set.
+
+    Args:
+        model, device, backend: what each actor loads, as in `duogen.load`.
+        workers: how many actors.
+        at_once: how many plans each has in flight, and the size of a block.
+        gpus: how many GPUs an actor gets; a fraction shares one.
+
+    Raises:
+        DuoGenError: Ray isn't installed, or no actor could load the model.
+    """
+
+    model: Path | None
+    device: str | None
+    backend: str
+    workers: int
+    at_once: int
+    formats: list[str]
+    gpus: float = 0
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise not_installed("ray", "ray")
+
+    def __call__(self, batch: Batch, items: list[Item]) -> Iterator[Outcome]:
+        """The outcomes of items, as they come, one each."""
+        import ray
+        import ray.data
+
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray tells at length how it starts, and what it does about an actor that died.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        for name in ("ray", "ray.data", "ray.data.exceptions"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        started = not ray.is_initialized()
+        if started:
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
+        tries = _Tries(batch)
+        tries.forget()
+        left = {item.custom_id for item in items}
+        try:
+            for outcome in self._outcomes(batch, items):
+                if outcome.custom_id in left:
+                    left.remove(outcome.custom_id)
+                    yield outcome
+        finally:
+            tries.forget()
+            if started:
+                ray.shutdown()
+
+    def _outcomes(self, batch: Batch, items: list[Item]) -> Iterator[Outcome]:
+        import ray
+        from ray.data import ActorPoolStrategy, DataContext
+
+        DataContext.get_current().enable_progress_bars = False
+        blocks = -(-len(items) // self.at_once)
+        rows = [{"item": json.dumps(_packed(item))} for item in items]
+        made = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+            _Actor, fn_constructor_args=[self, batch.folder.absolute(), batch.beside.absolute(), batch.shard],
+            compute=ActorPoolStrategy(size=min(self.workers, blocks), max_tasks_in_flight_per_actor=1),
+            batch_size=None, batch_format="numpy", num_gpus=self.gpus or None,
+        )  # fmt: skip
+        try:
+            for row in made.iter_rows():
+                outcome = json.loads(row["outcome"])
+                if "unusable" in outcome:
+                    raise DuoGenError(outcome["unusable"])
+                yield Outcome(**outcome)
+        except ray.exceptions.RayError as error:
+            raise DuoGenError(f"Ray: {str(error).strip().splitlines()[-1][:300]}") from error
+
+
+class _Actor:
+    """One process of the pool, with a model of its own. Ray starts it again when it dies, and gives it the same block."""
+
+    def __init__(self, engine: RayEngine, folder: Path, beside: Path, shard: tuple[int, int]) -> None:
+        self.engine, self.batch = engine, Batch(folder, beside, shard)
+        self.tries = _Tries(self.batch)
+        self.local: Local | None = None
+
+    def __call__(self, rows: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
+        try:
+            self.local = self.local or self._loaded()
+        except DuoGenError as error:
+            # Said in a line; raised here, Ray would print it with its own stack.
+            yield {"outcome": [json.dumps({"unusable": str(error)})]}
+            return
+        for outcome in self._outcomes([_unpacked(json.loads(row)) for row in rows["item"]]):
+            yield {"outcome": [json.dumps(asdict(outcome))]}
+
+    def _loaded(self) -> Local:
+        from duogen.loading import load
+
+        engine = self.engine
+        return Local(load(engine.model, engine.device, engine.backend), engine.at_once, engine.formats)  # type: ignore[arg-type]
+
+    def _outcomes(self, items: list[Item]) -> Iterator[Outcome]:
+        """A block together; after a death in its midst, what isn't done of it one by one, so that one item alone can be at fault."""
+        fresh, again = list[Item](), list[Item]()
+        for item in items:
+            count, outcome = self.tries.of(item)
+            if outcome is not None:
+                yield outcome
+            elif count == 0:
+                fresh.append(item)
+            else:
+                again.append(item)
+        for group in [fresh, *([item] for item in again)]:
+            for item in group:
+                self.tries.begin(item)
+            assert self.local is not None
+            for outcome in self.local(self.batch, group):
+                self.tries.end(outcome)
+                yield outcome
+
+
+class _Tries:
+    """How often each item of a batch was begun, and what became of it, where all workers see it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.folder = batch.folder / f".{batch.journal.stem}-tries"
+
+    def of(self, item: Item) -> tuple[int, Outcome | None]:
+        try:
+            count, outcome = json.loads((self.folder / item.custom_id).read_bytes())
+        except FileNotFoundError:
+            return 0, None
+        if outcome is not None:
+            return count, Outcome(**outcome)
+        if count > ALONE:
+            return count, outcome_of(
+                item, None, DuoGenError(f"its process died each of the {count} times that it was tried")
+            )
+        return count, None
+
+    def begin(self, item: Item) -> None:
+        self._write(item.custom_id, self.of(item)[0] + 1, None)
+
+    def end(self, outcome: Outcome) -> None:
+        self._write(outcome.custom_id, 0, asdict(outcome))
+
+    def forget(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, name: str, *record: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / name, json.dumps(record).encode())
+
+
+def _packed(item: Item) -> dict[str, Any]:
+    assert item.line is not None
+    return {"number": item.number, "custom_id": item.custom_id, "line": item.line.model_dump()}
+
+
+def _unpacked(row: dict[str, Any]) -> Item:
+    return Item(row["number"], row["custom_id"], Line.model_validate(row["line"]))
