@@ -66,7 +66,7 @@ def root(
 
 
 def _add_commands() -> None:
-    from duogen.agent import batch_cli, runs_cli
+    from duogen.agent import batch_cli, model_cli, runs_cli
     from duogen.agent import cli as agent_cli
     from duogen.benchmarks import cli as benchmarks_cli
     from duogen.evaluation import cli as evaluation_cli
@@ -77,10 +77,11 @@ def _add_commands() -> None:
         agent_cli.plan,
         agent_cli.draw,
         agent_cli.edit,
+        model_cli.assemble,
         training_cli.train,
-        agent_cli.export_onnx,
-        agent_cli.export_mllm,
-        agent_cli.doctor,
+        model_cli.export_onnx,
+        model_cli.export_mllm,
+        model_cli.doctor,
     ):
         app.command()(command)
     for serving in (serving_cli.serve, serving_cli.mcp, serving_cli.ui):

@@ -25,6 +25,7 @@ def load(
     device: str | None = None,
     backend: Literal["torch", "onnx"] = "torch",
     planner: Planner | PlannerFactory | None = None,
+    memory: str = "",
 ) -> Agent:
     """An agent on a model.
 
@@ -34,22 +35,22 @@ def load(
         backend: what the networks run on. ``onnx`` takes files that were exported from the
             same weights (`onnx_folder`), and exports them where there are none; on a CPU it leaves torch a single thread.
         planner: who writes, see `Agent`.
+        memory: how weights are kept, in words with commas between (`duogen.models.keeping`): ``bfloat16,offload-layer``.
 
     Raises:
-        InputError: no model there, no such device or backend.
+        InputError: no model there, no such device, backend or way to keep weights.
         DuoGenError: ONNX can't be used for this model, or its packages aren't installed.
     """
     import torch
 
     _hush()
     from duogen.models.backend import BACKENDS
-    from duogen.models.pipeline import DuoGenPipeline
+    from duogen.models.keeping import Keeping, load_kept
 
     if backend not in BACKENDS:
         raise InputError(f"the backend must be {' or '.join(BACKENDS)}, not {backend!r}")
     chosen = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pipeline = DuoGenPipeline.from_pretrained(DEFAULT_MODEL if model is None else model)
-    pipeline = pipeline.to(chosen)
+    pipeline = load_kept(DEFAULT_MODEL if model is None else Path(model), Keeping.parse(memory), chosen)
     if backend == "onnx":
         from duogen.models.exporting import export, is_exported
         from duogen.models.onnx import OnnxBackend

@@ -37,6 +37,7 @@ def batch(
     model: plans.Model = None,
     device: plans.Device = None,
     backend: plans.Backend = "torch",
+    memory: plans.Memory = "",
     quiet: plans.Quiet = False,
 ) -> None:
     """Answer many requests: a folder each, manifest.json and index.html.
@@ -67,8 +68,8 @@ def batch(
         if engine == "ray":
             from duogen.agent.batch_ray import RayEngine
 
-            return RayEngine(model, device, backend, workers, at_once, formats, gpus)
-        return Local(load(model, device, backend), at_once, formats)  # type: ignore[arg-type]
+            return RayEngine(model, device, backend, memory, workers, at_once, formats, gpus)
+        return Local(load(model, device, backend, memory=memory), at_once, formats)  # type: ignore[arg-type]
 
     progress = _Progress(len(items), len(items) - len(todo), quiet)
 

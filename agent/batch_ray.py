@@ -34,7 +34,7 @@ class RayEngine:
     is set.
 
     Args:
-        model, device, backend: what each actor loads, as in `duogen.load`.
+        model, device, backend, memory: what each actor loads, as in `duogen.load`.
         workers: how many actors.
         at_once: how many plans each has in flight, and the size of a block.
         gpus: how many GPUs an actor gets; a fraction shares one.
@@ -46,6 +46,7 @@ class RayEngine:
     model: Path | None
     device: str | None
     backend: str
+    memory: str
     workers: int
     at_once: int
     formats: list[str]
@@ -125,7 +126,8 @@ class _Actor:
         from duogen.loading import load
 
         engine = self.engine
-        return Local(load(engine.model, engine.device, engine.backend), engine.at_once, engine.formats)  # type: ignore[arg-type]
+        agent = load(engine.model, engine.device, engine.backend, memory=engine.memory)  # type: ignore[arg-type]
+        return Local(agent, engine.at_once, engine.formats)
 
     def _outcomes(self, items: list[Item]) -> Iterator[Outcome]:
         """A block together; after a death in its midst, what isn't done of it one by one, so that one item alone can be at fault."""

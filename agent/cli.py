@@ -1,4 +1,4 @@
-"""`duogen plan`, `draw`, `edit` and `doctor`."""
+"""`duogen plan`, `draw` and `edit`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ Backend = Annotated[
     str,
     typer.Option(envvar="DUOGEN_BACKEND", help="torch; or onnx: exported when it is first used, needs the extra onnx."),
 ]
+Memory = Annotated[
+    str,
+    typer.Option(
+        envvar="DUOGEN_MEMORY",
+        help="How weights are kept: float32, bfloat16, float16; int8, fp8, nf4 (extra quant); offload-model, offload-layer; tiling. "
+        "With commas between.",
+    ),
+]  # fmt: skip
 PlannerName = Annotated[
     str,
     typer.Option(
@@ -103,6 +111,7 @@ def plan(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -132,7 +141,7 @@ def plan(
     if continue_ is None and not RunFolder(folder).free:
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
     settings = _settings(seed, steps, guidance, guidance_interval, step_cache, width, height)
-    agent = _load(model, device, backend, (planner, planner_url, planner_model))
+    agent = _load(model, device, backend, memory, (planner, planner_url, planner_model))
     told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
         "on_event": told,
@@ -171,11 +180,12 @@ def draw(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
     quiet: Quiet = False,
 ) -> None:
     """Draw one picture from text, without a plan around it."""
     settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
-    _paint(instruction, [], output, settings, model, device, backend, quiet)
+    _paint(instruction, [], output, settings, model, device, backend, memory, quiet)
 
 
 def edit(
@@ -192,53 +202,12 @@ def edit(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
     quiet: Quiet = False,
 ) -> None:
     """Edit a given picture, without a plan around it."""
     settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
-    _paint(instruction, image, output, settings, model, device, backend, quiet)
-
-
-def doctor(model: Model = None, as_json: AsJson = False) -> None:
-    """Say what is installed, what will be used, and how much memory the model needs."""
-    from duogen.agent.doctor import examine
-
-    report = examine(model)
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    for heading, entries in report.items():
-        print(heading)
-        for name, value in entries.items():
-            print(f"  {name:<22} {value}")
-
-
-def export_onnx(
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A folder; without it, the one that --backend onnx looks into."),
-    ] = None,
-    model: Model = None,
-) -> None:
-    """Write all networks as ONNX files: language model, vision encoder, connector, denoising step, VAE decoder."""
-    from duogen.loading import load, onnx_folder
-    from duogen.models.exporting import export
-
-    pipeline = load(model, "cpu").pipeline
-    for path in export(pipeline, output or onnx_folder(pipeline)):
-        print(path)
-
-
-def export_mllm(
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
-    model: Model = None,
-) -> None:
-    """Write the language model as a plain Qwen2.5-VL folder, for vLLM's and transformers' own servers."""
-    from duogen.loading import load
-    from duogen.models.served import save_served
-
-    must_be_new(output)
-    print(save_served(load(model, "cpu").pipeline, output))
+    _paint(instruction, image, output, settings, model, device, backend, memory, quiet)
 
 
 def _paint(
@@ -249,6 +218,7 @@ def _paint(
     model: Path | None,
     device: str | None,
     backend: str,
+    memory: str,
     quiet: bool,
 ) -> None:
     from duogen.document import Picture, write_atomically
@@ -260,7 +230,7 @@ def _paint(
     if output.exists():
         raise InputError(f"{output}: exists already; choose another file with -o")
     painting = settings()
-    agent = _load(model, device, backend, ("native", None, None))
+    agent = _load(model, device, backend, memory, ("native", None, None))
 
     from duogen.agent.events import DenoisingStep
     from duogen.agent.teller import Teller
@@ -296,10 +266,12 @@ def _settings(
         raise InputError(f"--{option} {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def _load(model: Path | None, device: str | None, backend: str, planner: tuple[str, str | None, str | None]) -> Any:
+def _load(
+    model: Path | None, device: str | None, backend: str, memory: str, planner: tuple[str, str | None, str | None]
+) -> Any:
     from duogen.loading import load, planner_named
 
-    return load(model, device, backend, planner_named(*planner))  # type: ignore[arg-type]
+    return load(model, device, backend, planner_named(*planner), memory)  # type: ignore[arg-type]
 
 
 def _read_request(request: str | None) -> str | None:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from duogen.models import strict
 from duogen.models.denoiser import Denoiser
-from duogen.models.dit import CosmosDiT
+from duogen.models.dit import CosmosDiT, DiT
 from duogen.models.pipeline import DuoGenPipeline
 
 PARTS = ("text", "connector", "condition", "denoising", "codec")
@@ -119,9 +119,9 @@ def _part_of_frames(_: CosmosDiT, frames: Any, *__: Any, **___: Any) -> str:
     return "condition" if all(frame.condition for frame in frames) else "denoising"
 
 
-def _frame_tokens(dit: CosmosDiT) -> Callable[[Any], int]:
+def _frame_tokens(dit: DiT) -> Callable[[Any], int]:
     return lambda frame: len(frame.sigma) * dit.tokens_of(frame.latent)
 
 
-def _tokens(dit: CosmosDiT, shown: torch.Tensor) -> int:
+def _tokens(dit: DiT, shown: torch.Tensor) -> int:
     return len(shown) * shown.shape[2] * dit.tokens_of(shown)

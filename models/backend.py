@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from duogen.models.decoding import ReadingFunction
+from duogen.models.dit import CosmosDiT
 from duogen.models.seeing import SeeingFunction
 from duogen.models.step import Step, StepFunction
 from duogen.models.vae import from_latents
@@ -26,8 +27,8 @@ class Backend(Protocol):
     def seeing(self) -> SeeingFunction | None:
         """The vision encoder on a small picture; None leaves it to torch."""
 
-    def step(self) -> StepFunction:
-        """The DiT's denoising step."""
+    def step(self, dit: CosmosDiT) -> StepFunction:
+        """The denoising step of the pipeline's DiT."""
 
     def connect(self, states: Tensor) -> Tensor:
         """What the DiT reads, [1, S, channels], of hidden states [1, S, layers, hidden]."""
@@ -48,8 +49,8 @@ class TorchBackend:
     def seeing(self) -> SeeingFunction | None:
         return None
 
-    def step(self) -> StepFunction:
-        return Step(self.pipeline.painter, keeping=self.pipeline.config.attention_mode == "causal")
+    def step(self, dit: CosmosDiT) -> StepFunction:
+        return Step(dit, keeping=self.pipeline.config.attention_mode == "causal")
 
     def connect(self, states: Tensor) -> Tensor:
         return self.pipeline.connector(states)

@@ -57,6 +57,9 @@ class DiTOutput(NamedTuple):
 class DiT(Protocol):
     """What the sampler needs of a diffusion transformer."""
 
+    patch: int
+    """Side of a token, in latents."""
+
     def context(self, vectors: Tensor) -> list[KeyValue]:
         """Each block's cross-attention keys and values of connector output [B, S, channels]."""
 
@@ -86,6 +89,14 @@ class DiT(Protocol):
             self_mask: boolean, broadcastable to [B, 1, N, past + N].
             past: keys and values of earlier frames; a batch of one is shared by all.
         """
+
+
+def patch_positions(frame: Frame, patch: int) -> Tensor:
+    """Time, height and width index of every token of a frame, [n, 3]."""
+    sides = (torch.arange(side // patch, device=frame.latent.device) for side in frame.latent.shape[-2:])
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    times = torch.full_like(rows, frame.time)
+    return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
 
 
 class CosmosDiT:
@@ -216,13 +227,7 @@ class CosmosDiT:
 
     def positions(self, frame: Frame) -> Tensor:
         """Time, height and width index of every token, [n, 3]."""
-        height, width = frame.latent.shape[-2] // self.patch, frame.latent.shape[-1] // self.patch
-        device = frame.latent.device
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-        )
-        times = torch.full_like(rows, frame.time)
-        return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
+        return patch_positions(frame, self.patch)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, head_dim] of three-axis RoPE (`CosmosRotaryPosEmbed`, any positions)."""

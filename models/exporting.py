@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from duogen.errors import DuoGenError
 from duogen.models.decoding import Reading, new_cache
 from duogen.models.dit import CosmosDiT
+from duogen.models.mllm import QwenVL
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.seeing import Seeing
 from duogen.models.step import Step
@@ -51,7 +52,10 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
 
     Raises:
         OnnxMissingError: the packages for it aren't there.
+        DuoGenError: the model's networks aren't those that can be written.
     """
+    if not isinstance(pipeline.painter, CosmosDiT) or not isinstance(pipeline.language, QwenVL):
+        raise DuoGenError("ONNX files can be written of Qwen2.5-VL with Cosmos, whose weights lie on the device")
     for package in ("onnx", "onnxscript"):
         needed(package)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +75,7 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
 def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     """Exports the denoising step: that of a new picture behind kept frames, or that of all frames."""
     dit, config, causal = pipeline.painter, pipeline.transformer.config, pipeline.config.attention_mode == "causal"
+    assert isinstance(dit, CosmosDiT)
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
     rows, tokens, past, text = 2, 12, 10, 7
     width, turning = heads * size, (blocks, rows if causal else 1, 2, 1, tokens, size)

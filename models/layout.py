@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from duogen.document import Document, TextPart
-from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START, DuoGenProcessor
+from duogen.models.processor import BOV, IM_END, IM_START, DuoGenProcessor
 
 Turn = tuple[str, Sequence[str | Image.Image | None]]
 """A role and its parts in order; None is a bare `<BOV>` whose picture isn't shown (pretraining on text)."""
@@ -43,7 +43,7 @@ class Tape:
     """A growing token sequence with the positions, the loss mask and the places of its pictures.
 
     Positions are those of multimodal RoPE (`Qwen2_5_VLModel.get_rope_index`): a text token counts one on all three
-    axes; a picture's tokens share one time and spread over height and width from there.
+    axes; a picture's tokens lie as the MLLM's family has them (`DuoGenProcessor.spread`).
     """
 
     processor: DuoGenProcessor
@@ -73,17 +73,16 @@ class Tape:
         start = self.unconditional(asked)
         if generated and self.ids[-1] != self.processor.id(BOV):
             raise ValueError("a generated picture must follow <BOV>")
-        self.add_ids([self.processor.id(VISION_START)])
-        merge = self.processor.image_processor.merge_size
-        _, rows, columns = (int(side) for side in grid)
-        rows, columns = rows // merge, columns // merge
-        for row in range(rows):
-            for column in range(columns):
-                self.ids.append(self.processor.id(IMAGE_PAD))
-                self.trained.append(False)
-                self._positions.append((self._next, self._next + row, self._next + column))
-        self._next += max(rows, columns)
-        self.add_ids([self.processor.id(VISION_END)])
+        before, behind = self.processor.marks()
+        self.add_ids(before)
+        spread, pad = self.processor.spread(grid), self.processor.id(self.processor.image_token)
+        for offsets in spread.offsets:
+            self.ids.append(pad)
+            self.trained.append(False)
+            time, row, column = (self._next + offset for offset in offsets)
+            self._positions.append((time, row, column))
+        self._next += spread.advance
+        self.add_ids(behind)
         sides = tuple(int(side) for side in grid)
         self.slots.append(Slot(start, asked, len(self.ids), generated, sides))  # type: ignore[arg-type]
 

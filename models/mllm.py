@@ -21,6 +21,7 @@ from duogen.models.processor import (
     DuoGenProcessor,
 )
 from duogen.models.seeing import SeeingFunction
+from duogen.models.upstream import Model, UpstreamMLLM, language_inputs
 
 
 class MLLM(Protocol):
@@ -54,35 +55,41 @@ class QwenVL:
         return self._decoder(chunks)
 
 
+def language_of(model: Model, plain: bool = False, device: torch.device | None = None) -> MLLM:
+    """The fastest way there is to run a model; with `plain`, one that calls every layer as a module, on `device`."""
+    fast = isinstance(model, Qwen2_5_VLForConditionalGeneration) and not plain
+    return QwenVL(model) if fast else UpstreamMLLM(model, device)
+
+
 def batch_states(
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: Model,
     ids: Tensor,
     positions: Tensor,
     pixels: Tensor | None,
     grids: Tensor | None,
+    order: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A padded training batch through the MLLM at once, on the model's device.
+    """A training batch through the MLLM at once, on the model's device.
 
     Args:
         ids: [B, L], right-padded. positions: [3, B, L]. pixels, grids: of all pictures of the batch, in order.
+        order: [B, L], where each token stands in its dialogue, of rows in which several dialogues follow one another. None of
+            them sees another then. Without it a row is one dialogue.
 
     Returns:
         The last layer's states [B, L, hidden], all layers' states [B, L, layers, hidden], and the embeddings of words and
         pictures [B, L, hidden] that went in. Padding is not masked: it stands to the right, where causal attention never
         looks.
     """
-    ids, positions = ids.to(model.device), positions.to(model.device)
-    order = torch.arange(ids.shape[1], device=ids.device).expand(1, *ids.shape)
-    out = model.model(
-        input_ids=ids,
-        position_ids=torch.cat([order, positions]),
-        attention_mask=torch.ones_like(ids),
-        pixel_values=None if pixels is None else pixels.to(model.device),
-        image_grid_thw=None if grids is None else grids.to(model.device),
-        output_hidden_states=True,
-        use_cache=False,
-    )
-    return out.last_hidden_state, torch.stack(out.hidden_states[1:], dim=2), out.hidden_states[0]
+    device = model.device
+    pixels, grids = (None if part is None else part.to(device) for part in (pixels, grids))
+    whole = torch.arange(ids.shape[1], device=device).expand(ids.shape)
+    own = whole if order is None else order.to(device)
+    given = language_inputs(model, ids.to(device), positions.to(device), pixels, grids, own)
+    # Upstream finds the bounds of packed dialogues where positions begin anew, if it is told of no mask.
+    mask = torch.ones_like(whole) if order is None else None
+    out = model.model.language_model(**given, attention_mask=mask, output_hidden_states=True, use_cache=False)
+    return out.last_hidden_state, torch.stack(out.hidden_states[1:], dim=2), given["inputs_embeds"]
 
 
 def small_qwen(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from duogen.errors import DuoGenError
 from duogen.models.decoding import ReadingFunction
+from duogen.models.dit import CosmosDiT
 from duogen.models.exporting import (
     CONNECTOR,
     DECODER,
@@ -53,7 +54,7 @@ class OnnxBackend:
         if json.loads((folder / MANIFEST).read_text())["weights"] != fingerprint(pipeline):
             raise DuoGenError(f"{folder}: exported from other weights; write it anew: duogen export-onnx -o {folder}")
         self.pipeline = pipeline
-        device = pipeline.transformer.device
+        device = pipeline.work_device
         cores = _cores()
         if device.type == "cpu":
             torch.set_num_threads(1)
@@ -67,7 +68,7 @@ class OnnxBackend:
     def seeing(self) -> SeeingFunction | None:
         return self._see
 
-    def step(self) -> StepFunction:
+    def step(self, dit: CosmosDiT) -> StepFunction:
         return self._run_step
 
     def connect(self, states: Tensor) -> Tensor:

@@ -9,11 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from duogen.models.denoiser import Denoiser
+from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.dit import KeyValue
+from duogen.models.plain import PlainDenoiser, keep
 from duogen.models.sampler import OnStep, PaintSettings, VelocityOf, denoise, initial_noise, noise_levels
 from duogen.models.whole import WholeDenoiser
 
 if TYPE_CHECKING:
+    from duogen.models.pipeline import DuoGenPipeline
     from duogen.models.session import Session
 
 
@@ -55,7 +58,7 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     shape = pipeline.latent_shape(settings.width, settings.height)
     noise = torch.cat([initial_noise(shape, order.settings.seed, device, dtype) for order in orders])
     canvases = [session.canvas(guidance != 1) for session in sessions]
-    sigmas, network = noise_levels(pipeline.scheduler, steps, device), pipeline.backend.step()
+    sigmas = noise_levels(pipeline.scheduler, steps, device)
 
     def telling(group: Sequence[Order]) -> OnStep:
         def on_step(step: int, steps: int) -> None:
@@ -69,18 +72,33 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     def paint(velocity_of: VelocityOf, noise: Tensor, on_step: OnStep) -> Tensor:
         return denoise(velocity_of, pipeline.scheduler, noise, settings, on_step)
 
-    if pipeline.config.attention_mode == "causal":
-        denoiser = Denoiser(pipeline.painter, shape, canvases, sigmas, network)
+    pipeline.bring("transformer")
+    causal, network = pipeline.config.attention_mode == "causal", pipeline.stepping()
+    if causal and network is not None:
+        denoiser = Denoiser(network.dit, shape, canvases, sigmas, network.step)
         latents = paint(denoiser, noise, telling(orders)).split(1)
         for session, latent, frames in zip(sessions, latents, denoiser.keep(torch.cat(latents)), strict=True):
             session.noted(latent, frames)
     else:
+
+        def alone(session: Session, canvas: Canvas) -> VelocityOf:
+            earlier = [] if causal else session.latents
+            if network is None:
+                return PlainDenoiser(pipeline.painter, earlier, canvas, sigmas)
+            return WholeDenoiser(network.dit, shape, earlier, canvas, sigmas, network.step)
+
         latents = [
-            paint(
-                WholeDenoiser(pipeline.painter, shape, order.session.latents, canvas, sigmas, network),
-                each,
-                telling([order]),
-            )
+            paint(alone(order.session, canvas), each, telling([order]))
             for order, canvas, each in zip(orders, canvases, noise.split(1), strict=True)
         ]
     return [Painted(pipeline.decode_picture(latent), latent) for latent in latents]
+
+
+def kept_frames(pipeline: DuoGenPipeline, latent: Tensor, canvas: Canvas) -> list[KeyValue]:
+    """In ``causal`` mode, keys and values of all pictures up to one that wasn't painted here; of the last, its `canvas` and latent."""
+    pipeline.bring("transformer")
+    network = pipeline.stepping()
+    if network is None:
+        return keep(pipeline.painter, latent, canvas)
+    (frames,) = Denoiser(network.dit, latent.shape, [canvas], latent.new_empty(0), network.step).keep(latent)
+    return frames

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import (
@@ -14,23 +15,38 @@ from diffusers import (
     DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     ImagePipelineOutput,
+    WanTransformer3DModel,
 )
 from PIL import Image
 from torch import Tensor
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
 
 from duogen.errors import InputError
 from duogen.models.backend import Backend, TorchBackend
 from duogen.models.batching import Batcher
 from duogen.models.connector import Connector
 from duogen.models.decoding import Chunk
-from duogen.models.dit import PREDICTIONS, CosmosDiT
-from duogen.models.mllm import QwenVL
+from duogen.models.dit import PREDICTIONS, CosmosDiT, DiT
+from duogen.models.mllm import language_of
 from duogen.models.processor import DuoGenProcessor
+from duogen.models.processor_llava import LlavaProcessor
 from duogen.models.sampler import PaintSettings
+from duogen.models.step import StepFunction
 from duogen.models.vae import PatchCodec, to_frames, to_image, to_latents, to_pixels
+from duogen.models.wan import WanDiT
 
 MODES = ("causal", "full")
+
+
+class Stepping(NamedTuple):
+    """A DiT whose denoising step can be prepared, and what runs that step."""
+
+    dit: CosmosDiT
+    step: StepFunction
 
 
 class DuoGenPipeline(DiffusionPipeline):
@@ -53,10 +69,12 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        mllm: Qwen2_5_VLForConditionalGeneration,
+        mllm: Qwen2_5_VLForConditionalGeneration
+        | Qwen3VLForConditionalGeneration
+        | LlavaOnevisionForConditionalGeneration,
         processor: DuoGenProcessor,
         connector: Connector,
-        transformer: CosmosTransformer3DModel,
+        transformer: CosmosTransformer3DModel | WanTransformer3DModel,
         vae: PatchCodec | AutoencoderKLWan,
         scheduler: FlowMatchEulerDiscreteScheduler,
         attention_mode: str = "full",
@@ -92,10 +110,53 @@ class DuoGenPipeline(DiffusionPipeline):
             edit_template=edit_template,
             in_words=in_words,
         )
-        self.language = QwenVL(mllm)
-        self.painter = CosmosDiT(transformer, prediction_type, segment_heads)
+        self.painter = self._painter()
+        if attention_mode == "causal" and isinstance(self.painter, WanDiT) and self.painter.shows_noise:
+            raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
         self.batcher = Batcher()
+        self._device: torch.device | None = None
+        self._swapping = False
+        self.run_plainly(False)
         self.backend: Backend = TorchBackend(self)
+
+    def _painter(self) -> DiT:
+        config = self.config
+        if isinstance(self.transformer, CosmosTransformer3DModel):
+            return CosmosDiT(self.transformer, config.prediction_type, config.segment_heads)
+        if config.prediction_type != "velocity" or config.segment_heads:
+            raise InputError(f"{type(self.transformer).__name__} predicts velocities and has no segment heads")
+        return WanDiT(self.transformer)
+
+    def run_plainly(self, plain: bool) -> None:
+        """Whether every layer is called as a module, which is slower, in place of the code that is written for its weights."""
+        self.plain = plain
+        self.language = language_of(self.mllm, plain, self._device)
+
+    def place(self, device: torch.device, swapping: bool) -> None:
+        """Says where to compute, where that isn't simply where the weights are.
+
+        Args:
+            swapping: only the components that are at work are there, the others wait in the host's memory.
+        """
+        self._device, self._swapping = device, swapping
+        self.run_plainly(self.plain)
+
+    @property
+    def work_device(self) -> torch.device:
+        """Where text and pictures are computed."""
+        return self._device or self.transformer.device
+
+    def bring(self, *names: str) -> None:
+        """Has these components on the device, and no others, where they take turns."""
+        if self._swapping:
+            for name in ("mllm", "connector", "transformer", "vae"):
+                getattr(self, name).to(self._device if name in names else "cpu")
+
+    def stepping(self) -> Stepping | None:
+        """The prepared denoising step of the DiT, where there is one for it."""
+        if self.plain or not isinstance(self.painter, CosmosDiT):
+            return None
+        return Stepping(self.painter, self.backend.step(self.painter))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DuoGenPipeline:
@@ -110,7 +171,7 @@ class DuoGenPipeline(DiffusionPipeline):
         index = cls.load_config(root)
         dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None) or torch.float32
         # diffusers resolves classes of its own and of transformers; ours are handed over ready-made.
-        kwargs.setdefault("processor", DuoGenProcessor.from_pretrained(root / "processor"))
+        kwargs.setdefault("processor", load_processor(root / "processor"))
         kwargs.setdefault("connector", Connector.from_pretrained(root / "connector", dtype=dtype))
         if index["vae"][1] == PatchCodec.__name__:
             kwargs.setdefault("vae", PatchCodec.from_pretrained(root / "vae", dtype=dtype))
@@ -125,6 +186,7 @@ class DuoGenPipeline(DiffusionPipeline):
         Returns:
             For each chunk the logits [vocabulary] after its last token, and what the DiT reads of it, [1, L, channels].
         """
+        self.bring("mllm", "connector")
         outs = self.language.extend(chunks)
         vectors = self.backend.connect(torch.cat([out.states for out in outs])[None]).split(
             [len(c.ids) for c in chunks], dim=1
@@ -153,10 +215,14 @@ class DuoGenPipeline(DiffusionPipeline):
 
     def encode_picture(self, image: Image.Image) -> Tensor:
         """The normalised latent [1, C, h, w] of a picture."""
-        return to_latents(self.vae, to_pixels(to_frames([self.fitted(image)]))).to(self.transformer.dtype)
+        self.bring("vae")
+        return to_latents(self.vae, to_pixels(to_frames([self.fitted(image)]))).to(
+            self.work_device, self.transformer.dtype
+        )
 
     def decode_picture(self, latent: Tensor) -> Image.Image:
         """The picture of a normalised latent [1, C, h, w]."""
+        self.bring("vae")
         return to_image(self.backend.decode(latent))
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int, int]:
@@ -205,3 +271,13 @@ class DuoGenPipeline(DiffusionPipeline):
         session = Session(self, [("user", [*references, prompt])])
         session.ask_at_once(self.config.in_words)
         return ImagePipelineOutput(images=[session.paint(settings, callback_on_step).image])
+
+
+def load_processor(folder: Path) -> DuoGenProcessor:
+    """The processor in a folder, of whatever family it is."""
+    kind = ""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            settings = json.loads((folder / name).read_bytes())
+            kind = kind or settings.get("image_processor", settings).get("image_processor_type", "")
+    return (LlavaProcessor if kind.startswith("LlavaOnevision") else DuoGenProcessor).from_pretrained(folder)

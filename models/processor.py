@@ -1,4 +1,4 @@
-"""Image processor and tokenizer of the MLLM, in one saved folder.
+"""Image processor and tokenizer of a Qwen-VL, in one saved folder.
 
 transformers' own `Qwen2_5_VLProcessor` insists on a video processor, and with it on torchvision. Pictures are all that
 DuoGen needs, so this subclass of `ProcessorMixin` keeps the two parts that matter and the standard file names
@@ -6,6 +6,8 @@ DuoGen needs, so this subclass of `ProcessorMixin` keeps the two parts that matt
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +25,25 @@ END_OF_TEXT = "<|endoftext|>"
 SPECIAL_TOKENS = (END_OF_TEXT, IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD, BOV)
 
 
+class Spread(NamedTuple):
+    """How a picture's tokens lie in the sequence.
+
+    `offsets`: of each token, how far behind the picture's begin it lies on the axes of multimodal RoPE, time, height and width.
+    `advance`: how far behind it the next token lies.
+    """
+
+    offsets: list[tuple[int, int, int]]
+    advance: int
+
+
 class DuoGenProcessor(ProcessorMixin):
-    """The MLLM's tokenizer and image processor.
+    """The MLLM's tokenizer and image processor: that of Qwen2.5-VL and Qwen3-VL, and what other families derive from.
 
     `<BOV>` is added to the tokenizer where it is missing.
     """
+
+    image_token = IMAGE_PAD
+    """What stands for each token of a picture."""
 
     def __init__(self, image_processor: Qwen2VLImageProcessorPil, tokenizer: Qwen2Tokenizer, **kwargs) -> None:
         super().__init__(image_processor, tokenizer, chat_template=kwargs.get("chat_template"))
@@ -91,6 +107,15 @@ class DuoGenProcessor(ProcessorMixin):
             grids.append([1, rows, columns])
         return torch.from_numpy(np.concatenate(patches)), torch.tensor(grids)
 
-    def image_tokens(self, grid: Tensor) -> int:
-        """How many tokens a picture of that grid takes in the sequence."""
-        return int(grid.prod()) // self.image_processor.merge_size**2
+    def marks(self) -> tuple[list[int], list[int]]:
+        """Token ids before and behind a picture's own."""
+        return [self.id(VISION_START)], [self.id(VISION_END)]
+
+    def spread(self, grid: Tensor) -> Spread:
+        """Where the tokens of a picture of that grid lie: they share one time and spread over height and width."""
+        rows, columns = (int(side) // self.image_processor.merge_size for side in grid[1:])
+        return Spread([(0, row, column) for row in range(rows) for column in range(columns)], max(rows, columns))
+
+    def pixel_rows(self, grids: Tensor) -> list[int]:
+        """How many rows of `pixels` each of some pictures takes."""
+        return grids.prod(-1).tolist()

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from duogen.document import write_atomically
+from duogen.errors import DuoGenError
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START
+from duogen.models.processor_llava import LlavaProcessor
 
 VIDEO = {"video_processor_type": "Qwen2VLVideoProcessor"}
 """vLLM asks every Qwen2.5-VL folder for a video processor, even where no video is allowed."""
@@ -25,7 +27,13 @@ TEMPLATE = (
 
 
 def save_served(pipeline: DuoGenPipeline, folder: Path) -> Path:
-    """Writes the weights, the configuration and the tokenizer into one folder; returns it."""
+    """Writes the weights, the configuration and the tokenizer into one folder; returns it.
+
+    Raises:
+        DuoGenError: the language model isn't a Qwen-VL.
+    """
+    if isinstance(pipeline.processor, LlavaProcessor):
+        raise DuoGenError("only a Qwen-VL can be written for other servers")
     pipeline.mllm.save_pretrained(folder)
     pipeline.processor.save_pretrained(folder)
     path = folder / "processor_config.json"

@@ -20,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from duogen.models.decoding import Chunk
-from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.denoiser import Canvas
 from duogen.models.dit import KeyValue, appended
 from duogen.models.layout import Turn, lay_out
-from duogen.models.painting import Order, Painted, paint_together
+from duogen.models.painting import Order, Painted, kept_frames, paint_together
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
 from duogen.models.sampler import OnStep, PaintSettings
@@ -61,7 +61,7 @@ class Session:
     ) -> None:
         self.pipeline = pipeline
         # Looked up once: diffusers searches all modules for them.
-        self.device, self.dtype = pipeline.transformer.device, pipeline.transformer.dtype
+        self.device, self.dtype = pipeline.work_device, pipeline.transformer.dtype
         images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
         answer: Sequence[str | Image.Image | None] = ()
         if replay and turns and turns[-1][0] == "assistant":
@@ -231,6 +231,7 @@ class Session:
     def condition(self, length: int) -> list[KeyValue]:
         """Each block's cross-attention keys and values of the first `length` tokens; each is computed once."""
         if self._used < len(self._vectors):
+            self.pipeline.bring("transformer")
             fresh = self.pipeline.painter.context(torch.cat(self._vectors[self._used :], dim=1))
             self._context = appended(self._context, fresh)
             self._used = len(self._vectors)
@@ -261,8 +262,7 @@ class Session:
             latent, slot = self.latents[number], self.tape.slots[number]
             mask = self._reading([slot.start], [slot.asked], slot.asked)
             canvas = Canvas(number, self.condition(slot.asked), mask, self._frames)
-            painter, step = self.pipeline.painter, self.pipeline.backend.step()
-            (self._frames,) = Denoiser(painter, latent.shape, [canvas], latent.new_empty(0), step).keep(latent)
+            self._frames = kept_frames(self.pipeline, latent, canvas)
         self._kept = len(self.latents)
         return self._frames
 

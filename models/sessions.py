@@ -54,7 +54,7 @@ class SessionPool:
             for index, part in enumerate(document.images):
                 packed = latent_of(part.sha256)
                 if packed is not None:
-                    latents[index] = unpack_latent(packed, self.pipeline.transformer.device)
+                    latents[index] = unpack_latent(packed, self.pipeline.work_device)
             session = Session(
                 self.pipeline, turns_of(document, self.pipeline.config.system_prompt), latents, self.replay
             )

@@ -31,7 +31,7 @@ def prefill(pipeline: DuoGenPipeline, tape: Tape, pixels: Tensor | None, length:
     slots = [slot for slot in tape.slots if slot.end <= length]
     grids = torch.tensor([slot.grid for slot in slots]) if slots else None
     if pixels is not None and grids is not None:
-        pixels = pixels[: int(grids.prod(-1).sum())]
+        pixels = pixels[: sum(pipeline.processor.pixel_rows(grids))]
     last, states, _ = batch_states(
         pipeline.mllm,
         torch.tensor([tape.ids[:length]]),
@@ -72,7 +72,7 @@ def paint(
     """The clean latent [1, C, h, w] of the picture asked for at token `asked`, after the pictures of `latents`."""
     settings = pipeline.resolve(settings)
     assert settings.steps and settings.width and settings.height and settings.guidance
-    device = pipeline.transformer.device
+    device = pipeline.work_device
     _, states = prefill(pipeline, tape, pixels, asked)
     context = pipeline.painter.context(pipeline.connector(states))
     counts = [pipeline.painter.tokens_of(latent) for latent in latents]

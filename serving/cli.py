@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from duogen.agent.cli import Backend, Device, Model
+from duogen.agent.cli import Backend, Device, Memory, Model
 from duogen.errors import DuoGenError, InputError, not_installed
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def serve(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
 ) -> None:
     """Serve OpenAI's chat and images protocol over HTTP: /v1/chat/completions, /v1/images/generations and /v1/images/edits.
 
@@ -48,7 +49,7 @@ def serve(
 
     _warn(host, token)
     rules = Rules(token, _hosts(host), max_body * 2**20)
-    worker = _worker(model, device, backend, waiting)
+    worker = _worker(model, device, backend, memory, waiting)
     _listen(make_app(worker, rules, root=_existing(root)), host, port, "/v1", worker)
 
 
@@ -66,13 +67,14 @@ def mcp(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
 ) -> None:
     """Be an MCP server, with the tools plan, draw, edit and look."""
     _needed("mcp", "mcp")
     from duogen.serving.mcp import mcp_server
 
     root.mkdir(parents=True, exist_ok=True)
-    worker = _worker(model, device, backend, waiting)
+    worker = _worker(model, device, backend, memory, waiting)
     server = mcp_server(worker, root)
     if not http:
         server.run("stdio")
@@ -96,20 +98,21 @@ def ui(
     model: Model = None,
     device: Device = None,
     backend: Backend = "torch",
+    memory: Memory = "",
 ) -> None:
     """Open a page to make plans in: ask, watch, repaint, edit, follow up, download."""
     _needed("ui", "gradio")
     from duogen.serving.ui import launch
 
     root.mkdir(parents=True, exist_ok=True)
-    launch(_worker(model, device, backend, waiting), root, host, port)
+    launch(_worker(model, device, backend, memory, waiting), root, host, port)
 
 
-def _worker(model: Path | None, device: str | None, backend: str, waiting: int) -> Worker:
+def _worker(model: Path | None, device: str | None, backend: str, memory: str, waiting: int) -> Worker:
     from duogen.agent.worker import Worker
     from duogen.loading import load
 
-    worker = Worker(lambda: load(model, device, backend), waiting)  # type: ignore[arg-type]
+    worker = Worker(lambda: load(model, device, backend, memory=memory), waiting)  # type: ignore[arg-type]
     # What is wrong with the model is said here, and not to the first client.
     worker.call(lambda agent, emit: None)
     return worker

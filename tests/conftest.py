@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from duogen.loading import load
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.config import load_recipe
 from duogen.training.recipe import PARTS, Run
+
+sys.path.insert(0, str(Path(__file__).parent))
+import checkpoints
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Scaled-down public checkpoints, by name."""
+    makers = checkpoints.MLLMS | checkpoints.DITS
+    return {name: make(tmp_path_factory.mktemp("public") / name) for name, make in makers.items()}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,176 @@
+"""Wan's video transformer as a `DiT`: Wan 2.1, and what of Wan 2.2 is one network (upstream: diffusers, ``transformer_wan.py``).
+
+Earlier pictures condition the new one in the way that each kind of checkpoint knows:
+
+* text-to-video networks (as many channels in as out): in Wan 2.2 TI2V's way, as clean frames whose tokens have the timestep 0, while
+  the new picture's have its own;
+* image-to-video networks (twice the channels and four more): by channels that hold the clean latents and a mask, beside a
+  noisy copy of every frame. The noise of a condition frame is the same at every step; what the network makes of it is left unused.
+  The branch for CLIP's embedding of a first frame, where there is one, gets nothing: the MLLM has seen the pictures.
+
+Weights and numbers are upstream's (a test compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+
+from duogen.models.attention import as_bias, attend
+from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions
+
+TIMESTEPS = 1000
+MASK_CHANNELS = 4
+"""Of image-to-video networks: one for each of the four pictures that a video latent stands for; of a still picture, all alike."""
+
+
+class WanDiT:
+    """A Wan transformer as a `DiT`."""
+
+    def __init__(self, model: WanTransformer3DModel) -> None:
+        self.model: Any = model
+        self.patch = model.config.patch_size[1]
+        self.shows_noise = model.config.in_channels != model.config.out_channels
+        """Whether earlier pictures come in channels of their own (image-to-video)."""
+        expected = 2 * model.config.out_channels + MASK_CHANNELS
+        if self.shows_noise and model.config.in_channels != expected:
+            raise ValueError(
+                f"in_channels must be {model.config.out_channels} or {expected}, not {model.config.in_channels}"
+            )
+
+    def tokens_of(self, latent: Tensor) -> int:
+        return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
+
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+        return (torch.arange(length, device=ends.device) < ends[..., None])[..., None, :]
+
+    def context(self, vectors: Tensor) -> list[KeyValue]:
+        text = self.model.condition_embedder.text_embedder(vectors)
+        kept = []
+        for block in self.model.blocks:
+            attn = block.attn2
+            kept.append((self._heads(attn.norm_k(attn.to_k(text)), attn), self._heads(attn.to_v(text), attn)))
+        return kept
+
+    def __call__(
+        self,
+        frames: Sequence[Frame],
+        context: Sequence[KeyValue],
+        cross_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
+        past: Sequence[KeyValue] | None = None,
+    ) -> DiTOutput:
+        model = self.model
+        if self.shows_noise and past is not None:
+            raise ValueError("an image-to-video network has no frames to keep: they are as noisy as the new picture")
+        counts = [self.tokens_of(frame.latent) for frame in frames]
+        noisiest = torch.stack([frame.sigma for frame in frames]).amax(0)
+        hidden = torch.cat([self._embed(frame, noisiest) for frame in frames], dim=1)
+        wave = self._rotary(torch.cat([patch_positions(frame, self.patch) for frame in frames]))
+        temb, modulation = self._times(frames, noisiest, counts, hidden)
+        self_bias, cross_bias = (
+            None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
+        )
+
+        kept = []
+        middle: Sequence[Tensor] = ()
+        for number, block in enumerate(model.blocks):
+            shift, scale, gate, shift_after, scale_after, gate_after = (
+                block.scale_shift_table.to(hidden.device).unsqueeze(0) + modulation.float()
+            ).unbind(2)
+            normed = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
+            attn = block.attn1
+            query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave)
+            key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave)
+            value = self._heads(attn.to_v(normed), attn)
+            kept.append((key, value))
+            if past is not None:
+                key, value = (
+                    torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
+                    for old, new in zip(past[number], (key, value), strict=True)
+                )
+            mixed = self._out(attn, attend(query, key, value, self_bias))
+            hidden = (hidden.float() + mixed * gate).type_as(hidden)
+
+            normed = block.norm2(hidden.float()).type_as(hidden)
+            attn = block.attn2
+            query = self._heads(attn.norm_q(attn.to_q(normed)), attn)
+            key, value = (part.expand(len(hidden), -1, -1, -1) for part in context[number])
+            hidden = hidden + self._out(attn, attend(query, key, value, cross_bias))
+
+            normed = (block.norm3(hidden.float()) * (1 + scale_after) + shift_after).type_as(hidden)
+            hidden = (hidden.float() + block.ffn(normed).float() * gate_after).type_as(hidden)
+            if number + 1 == -(-2 * len(model.blocks) // 3):
+                middle = hidden.split(counts, dim=1)
+
+        shift, scale = (model.scale_shift_table.to(hidden.device).unsqueeze(0) + temb.unsqueeze(2)).unbind(2)
+        normed = (model.norm_out(hidden.float()) * (1 + scale) + shift).type_as(hidden)
+        pieces = model.proj_out(normed).split(counts, dim=1)
+        velocities = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
+        return DiTOutput(velocities, kept, middle)
+
+    def _embed(self, frame: Frame, noisiest: Tensor) -> Tensor:
+        """Tokens [B, n, width] of a frame."""
+        latent = frame.latent
+        if self.shows_noise:
+            shown = torch.full_like(latent[:, :1], float(frame.condition)).expand(-1, MASK_CHANNELS, -1, -1)
+            if frame.condition:
+                generator = torch.Generator().manual_seed(frame.time)
+                noise = torch.randn(latent.shape[1:], generator=generator).to(latent)
+                level = noisiest.to(latent)[:, None, None, None]
+                latent = torch.cat([(1 - level) * latent + level * noise, shown, latent], dim=1)
+            else:
+                latent = torch.cat([latent, shown, torch.zeros_like(latent)], dim=1)
+        return self.model.patch_embedding(latent.unsqueeze(2)).flatten(2).transpose(1, 2)
+
+    def _times(
+        self, frames: Sequence[Frame], noisiest: Tensor, counts: list[int], hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of every token the embedded timestep [B, N, width] and the modulations [B, N, 6, width]."""
+        embedder = self.model.condition_embedder
+        levels = [
+            noisiest if self.shows_noise else torch.zeros_like(frame.sigma) if frame.condition else frame.sigma
+            for frame in frames
+        ]
+        sigma = torch.stack(levels, dim=1)
+        projected = embedder.timesteps_proj(sigma.flatten() * TIMESTEPS)
+        temb = embedder.time_embedder(projected.to(embedder.time_embedder.linear_1.weight.dtype)).type_as(hidden)
+        modulation = embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
+        each = torch.tensor(counts, device=hidden.device)
+        spread = [part.unflatten(0, sigma.shape).repeat_interleave(each, dim=1) for part in (temb, modulation)]
+        return spread[0], spread[1]
+
+    def _rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [N, head_dim / 2] of positions [N, 3]."""
+        rope = self.model.rope
+        angles = []
+        for axis, dim in enumerate((rope.t_dim, rope.h_dim, rope.w_dim)):
+            steps = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float64) / dim
+            angles.append(positions[:, axis : axis + 1].double() * 10000.0**-steps)
+        angle = torch.cat(angles, dim=-1)
+        return angle.cos().float(), angle.sin().float()
+
+    def _unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+        p = self.patch
+        rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
+        tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
+        return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    @staticmethod
+    def _heads(x: Tensor, attn: Any) -> Tensor:
+        return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)
+
+    @staticmethod
+    def _out(attn: Any, x: Tensor) -> Tensor:
+        return attn.to_out[0](x.transpose(1, 2).flatten(2))
+
+
+def _turned(heads: Tensor, wave: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions on neighbouring channels."""
+    cosine, sine = wave
+    even, odd = heads.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1).flatten(-2).type_as(heads)
