@@ -309,9 +309,8 @@ class Agent:
 
     def count_tokens(self, document: Document) -> int:
         """How many tokens the MLLM reads of a document, its pictures' with them."""
-        tape, _ = lay_out(
-            turns_of(document, self.pipeline.config.system_prompt), self.pipeline.processor, open_end=True
-        )
+        turns = turns_of(document, self.pipeline.config.system_prompt, unseen=True)
+        tape, _ = lay_out(turns, self.pipeline.processor, open_end=True)
         return len(tape.ids)
 
     def _prepared(

@@ -14,6 +14,7 @@ from duogen.agent.events import Event, PictureChecked
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
 from duogen.evaluation.scores import Attempt, Step, Tally, intervals, score_turn
 from duogen.models.layout import Turn as Dialogue
+from duogen.models.layout import Unseen
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
@@ -112,7 +113,7 @@ def answer_in_pictures(pipeline: DuoGenPipeline, task: Task, settings: PaintSett
     answered: list[list[Step]] = []
     number = 0
     for role, parts in turns_of_task(task):
-        done: list[str | Image.Image | None] = []
+        done: list[str | Image.Image | Unseen | None] = []
         steps: list[Step] = []
         for part in parts:
             if role == "assistant" and isinstance(part, Image.Image):

@@ -8,7 +8,8 @@ numbers are those of the upstream ``forward`` (a test compares them).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from diffusers import CosmosTransformer3DModel
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from duogen.models.attention import as_bias, attend
 
@@ -73,10 +75,14 @@ class DiT(Protocol):
             starts, ends: [..], where a picture's last text segment begins, and one past the last token it may read.
         """
 
+    def run_as_modules(self) -> None:
+        """Has every block called as the module that it is, with this class's arithmetic inside: hooks of sharding and of other
+        libraries run then. Upstream's own ``forward`` can't be used on the model any more."""
+
     def __call__(
         self,
         frames: Sequence[Frame],
-        context: Sequence[KeyValue],
+        context: Sequence[KeyValue] | Tensor,
         cross_mask: Tensor | None = None,
         self_mask: Tensor | None = None,
         past: Sequence[KeyValue] | None = None,
@@ -84,7 +90,8 @@ class DiT(Protocol):
         """The velocity (noise - clean) of every frame.
 
         Args:
-            context: of `context`; a batch of one is shared by all.
+            context: of `context`; a batch of one is shared by all. Or what `context` is made of, [B, S, channels]: each block makes its
+                own then, as in training.
             cross_mask: boolean, broadcastable to [B, 1, N, S].
             self_mask: boolean, broadcastable to [B, 1, N, past + N].
             past: keys and values of earlier frames; a batch of one is shared by all.
@@ -132,17 +139,20 @@ class CosmosDiT:
         return torch.stack([segment] * self.segment_heads + [text] * others, dim=-2)
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
-        kept = []
+        return [self._context_of(block, vectors) for block in self.model.transformer_blocks]
+
+    def _context_of(self, block: Any, vectors: Tensor) -> KeyValue:
+        attn = block.attn2
+        return attn.norm_k(self._heads(attn.to_k(vectors), attn.heads)), self._heads(attn.to_v(vectors), attn.heads)
+
+    def run_as_modules(self) -> None:
         for block in self.model.transformer_blocks:
-            attn = block.attn2
-            key = attn.norm_k(self._heads(attn.to_k(vectors), attn.heads))
-            kept.append((key, self._heads(attn.to_v(vectors), attn.heads)))
-        return kept
+            block.forward = partial(self._run, block)
 
     def __call__(
         self,
         frames: Sequence[Frame],
-        context: Sequence[KeyValue],
+        context: Sequence[KeyValue] | Tensor,
         cross_mask: Tensor | None = None,
         self_mask: Tensor | None = None,
         past: Sequence[KeyValue] | None = None,
@@ -158,30 +168,26 @@ class CosmosDiT:
         temb, embedded = temb.unflatten(0, sigma.shape), embedded.unflatten(0, sigma.shape)
         self_bias, cross_bias = (None if m is None else as_bias(m, _working(hidden)) for m in (self_mask, cross_mask))
 
-        kept = []
+        kept, middle = [], ()
         for number, block in enumerate(model.transformer_blocks):
-            if learned is not None:
-                hidden = hidden + learned
-            normed, gate = _modulate(block.norm1, hidden, temb, embedded, counts)
-            attn = block.attn1
-            query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
-            key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
-            value = self._heads(attn.to_v(normed), attn.heads)
-            query = apply_rotary_emb(query, rotary, use_real_unbind_dim=-2)
-            key = apply_rotary_emb(key, rotary, use_real_unbind_dim=-2)
-            kept.append((key, value))
-            if past is not None:
-                key, value = (_join(old, new) for old, new in zip(past[number], (key, value), strict=True))
-            hidden = hidden + gate * self._out(attn, attend(query, key, value, self_bias))
-
-            normed, gate = _modulate(block.norm2, hidden, temb, embedded, counts)
-            attn = block.attn2
-            query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
-            key, value = (part.expand(len(hidden), -1, -1, -1) for part in context[number])
-            hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_bias))
-
-            normed, gate = _modulate(block.norm3, hidden, temb, embedded, counts)
-            hidden = hidden + gate * block.ff(normed)
+            given = context if isinstance(context, Tensor) else context[number]
+            old = None if past is None else past[number]
+            hidden, own = run_block(
+                model,
+                block,
+                self._run,
+                hidden,
+                given,
+                temb,
+                embedded,
+                counts,
+                rotary,
+                learned,
+                self_bias,
+                cross_bias,
+                old,
+            )
+            kept.append(own)
             if number + 1 == -(-2 * len(model.transformer_blocks) // 3):
                 middle = hidden.split(counts, dim=1)
 
@@ -193,6 +199,45 @@ class CosmosDiT:
             for piece, frame in zip(pieces, frames, strict=True)
         ]
         return DiTOutput(velocities, kept, middle)
+
+    def _run(
+        self,
+        block: Any,
+        hidden: Tensor,
+        context: KeyValue | Tensor,
+        temb: Tensor,
+        embedded: Tensor,
+        counts: list[int],
+        rotary: tuple[Tensor, Tensor],
+        learned: Tensor | None,
+        self_bias: Tensor | None,
+        cross_bias: Tensor | None,
+        past: KeyValue | None,
+    ) -> tuple[Tensor, KeyValue]:
+        """A block's output, and its self-attention keys and values of these frames."""
+        if learned is not None:
+            hidden = hidden + learned
+        normed, gate = _modulate(block.norm1, hidden, temb, embedded, counts)
+        attn = block.attn1
+        query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
+        key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
+        value = self._heads(attn.to_v(normed), attn.heads)
+        query = apply_rotary_emb(query, rotary, use_real_unbind_dim=-2)
+        key = apply_rotary_emb(key, rotary, use_real_unbind_dim=-2)
+        own = key, value
+        if past is not None:
+            key, value = (_join(old, new) for old, new in zip(past, own, strict=True))
+        hidden = hidden + gate * self._out(attn, attend(query, key, value, self_bias))
+
+        normed, gate = _modulate(block.norm2, hidden, temb, embedded, counts)
+        attn = block.attn2
+        query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
+        text = self._context_of(block, context) if isinstance(context, Tensor) else context
+        key, value = (part.expand(len(hidden), -1, -1, -1) for part in text)
+        hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_bias))
+
+        normed, gate = _modulate(block.norm3, hidden, temb, embedded, counts)
+        return hidden + gate * block.ff(normed), own
 
     # Into and out of tokens
 
@@ -257,6 +302,17 @@ class CosmosDiT:
     @staticmethod
     def _out(attn: Any, x: Tensor) -> Tensor:
         return attn.to_out[0](x.transpose(1, 2).flatten(2))
+
+
+def run_block(
+    model: Any, block: Any, run: Callable[..., tuple[Tensor, KeyValue]], *given: Any
+) -> tuple[Tensor, KeyValue]:
+    """A block of a transformer: as a module, where it is to be run so, and without keeping what is inside it for the gradient, where
+    the model's ``gradient_checkpointing`` is on."""
+    call = block if "forward" in vars(block) else partial(run, block)
+    if model.gradient_checkpointing and torch.is_grad_enabled():
+        return checkpoint(call, *given, use_reentrant=False)
+    return call(*given)
 
 
 def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -18,7 +19,14 @@ from torch import Tensor
 from duogen.document import Document, TextPart
 from duogen.models.processor import BOV, IM_END, IM_START, DuoGenProcessor
 
-Turn = tuple[str, Sequence[str | Image.Image | None]]
+
+class Unseen(NamedTuple):
+    """A picture of which only the size, width and height, is known: enough to lay it out."""
+
+    size: tuple[int, int]
+
+
+Turn = tuple[str, Sequence[str | Image.Image | Unseen | None]]
 """A role and its parts in order; None is a bare `<BOV>` whose picture isn't shown (pretraining on text)."""
 
 
@@ -117,10 +125,15 @@ def lay_out(turns: Sequence[Turn], processor: DuoGenProcessor, open_end: bool = 
             the assistant's, its header is added.
 
     Returns:
-        The tape, and the patches [sum of h * w, patch_dim] of all pictures (None where there are none).
+        The tape, and the patches [sum of h * w, patch_dim] of all pictures (None where there are none, or one of them is
+        `Unseen`).
     """
-    images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
-    pixels, grids = processor.pixels(images) if images else (None, torch.empty(0, 3))
+    shown = [part for _, parts in turns for part in parts if isinstance(part, Image.Image | Unseen)]
+    images = [part for part in shown if isinstance(part, Image.Image)]
+    if images and len(images) == len(shown):
+        pixels, grids = processor.pixels(images)
+    else:
+        pixels, grids = None, processor.grids([part.size for part in shown])
     tape, index = Tape(processor), 0
     for number, (role, parts) in enumerate(turns):
         own = role == "assistant"
@@ -142,14 +155,21 @@ def lay_out(turns: Sequence[Turn], processor: DuoGenProcessor, open_end: bool = 
     return tape, pixels
 
 
-def turns_of(document: Document, system_prompt: str | None = None) -> list[Turn]:
-    """The turns of a document, with the model's own system prompt where the document has none."""
+def turns_of(document: Document, system_prompt: str | None = None, unseen: bool = False) -> list[Turn]:
+    """The turns of a document, with the model's own system prompt where the document has none.
+
+    Args:
+        unseen: tell the pictures' sizes alone.
+    """
     turns: list[Turn] = []
     if system_prompt and not any(message.role == "system" for message in document.messages):
         turns.append(("system", [system_prompt]))
     for message in document.messages:
-        parts = [
-            part.text if isinstance(part, TextPart) else document.picture(part).image() for part in message.content
-        ]
+        parts: list[str | Image.Image | Unseen | None] = []
+        for part in message.content:
+            if isinstance(part, TextPart):
+                parts.append(part.text)
+            else:
+                parts.append(Unseen((part.width, part.height)) if unseen else document.picture(part).image())
         turns.append((message.role, parts))
     return turns

@@ -85,15 +85,12 @@ class DuoGenProcessor(ProcessorMixin):
         The same numbers as ``image_processor(images)``, several times faster: training spends its time here.
         """
         settings = self.image_processor
-        factor = settings.patch_size * settings.merge_size
         mean = np.asarray(settings.image_mean, np.float32)
         scale = np.float32(settings.rescale_factor) / np.asarray(settings.image_std, np.float32)
         shift = mean / np.asarray(settings.image_std, np.float32)
         patches, grids = [], []
         for image in images:
-            height, width = smart_resize(
-                image.height, image.width, factor, settings.size["shortest_edge"], settings.size["longest_edge"]
-            )
+            height, width = self._resized(image.width, image.height)
             if (width, height) != image.size:
                 image = image.resize((width, height), Image.Resampling(settings.resample))
             pixels = np.asarray(image.convert("RGB"), np.float32) * scale - shift
@@ -106,6 +103,20 @@ class DuoGenProcessor(ProcessorMixin):
             patches.append(flat)
             grids.append([1, rows, columns])
         return torch.from_numpy(np.concatenate(patches)), torch.tensor(grids)
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        """Height and width in which the vision encoder sees a picture."""
+        settings = self.image_processor
+        factor = settings.patch_size * settings.merge_size
+        rows, columns = smart_resize(
+            height, width, factor, settings.size["shortest_edge"], settings.size["longest_edge"]
+        )
+        return rows, columns
+
+    def grids(self, sizes: list[tuple[int, int]]) -> Tensor:
+        """The grids [pictures, 3] of pictures of these widths and heights, as `pixels` gives them."""
+        patch = self.image_processor.patch_size
+        return torch.tensor([[1, *(side // patch for side in self._resized(*size))] for size in sizes])
 
     def marks(self) -> tuple[list[int], list[int]]:
         """Token ids before and behind a picture's own."""

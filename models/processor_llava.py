@@ -64,8 +64,11 @@ class LlavaProcessor(DuoGenProcessor):
             square.paste(image.convert("RGB"), ((longest - image.width) // 2, (longest - image.height) // 2))
             view = np.asarray(square.resize(size, Image.Resampling(settings.resample)), np.float32)
             views.append(((view * settings.rescale_factor - mean) / std).transpose(2, 0, 1))
+        return torch.from_numpy(np.stack(views)), self.grids([image.size for image in images])
+
+    def grids(self, sizes: list[tuple[int, int]]) -> Tensor:
         side = isqrt(self.num_image_tokens)
-        return torch.from_numpy(np.stack(views)), torch.tensor([[1, side, side]] * len(images))
+        return torch.tensor([[1, side, side]] * len(sizes))
 
     def marks(self) -> tuple[list[int], list[int]]:
         return [], self.encode("\n")

@@ -22,7 +22,7 @@ from torch import Tensor
 from duogen.models.decoding import Chunk
 from duogen.models.denoiser import Canvas
 from duogen.models.dit import KeyValue, appended
-from duogen.models.layout import Turn, lay_out
+from duogen.models.layout import Turn, Unseen, lay_out
 from duogen.models.painting import Order, Painted, kept_frames, paint_together
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END
@@ -63,7 +63,7 @@ class Session:
         # Looked up once: diffusers searches all modules for them.
         self.device, self.dtype = pipeline.work_device, pipeline.transformer.dtype
         images = [part for _, parts in turns for part in parts if isinstance(part, Image.Image)]
-        answer: Sequence[str | Image.Image | None] = ()
+        answer: Sequence[str | Image.Image | Unseen | None] = ()
         if replay and turns and turns[-1][0] == "assistant":
             turns, answer = [*turns[:-1], ("assistant", ())], turns[-1][1]
         self.tape, self._pixels = lay_out(turns, pipeline.processor, open_end=True)
@@ -89,7 +89,7 @@ class Session:
         self.feed()
         self._replay(answer, encoded[len(self.latents) :])
 
-    def _replay(self, answer: Sequence[str | Image.Image | None], latents: Iterable[Tensor]) -> None:
+    def _replay(self, answer: Sequence[str | Image.Image | Unseen | None], latents: Iterable[Tensor]) -> None:
         """Feeds text token by token and picture by picture."""
         rest = iter(latents)
         for part in answer:
@@ -97,7 +97,7 @@ class Session:
                 for token in self.pipeline.processor.encode(part):
                     self.tape.add_ids([token])
                     self.feed()
-            elif part is not None:
+            elif isinstance(part, Image.Image):
                 self.ask()
                 self.canvas(guided=False)
                 self.append(part, next(rest))

@@ -14,6 +14,7 @@ Weights and numbers are upstream's (a test compares them).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from duogen.models.attention import as_bias, attend
-from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions
+from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions, run_block
 
 TIMESTEPS = 1000
 MASK_CHANNELS = 4
@@ -50,16 +51,20 @@ class WanDiT:
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
         text = self.model.condition_embedder.text_embedder(vectors)
-        kept = []
+        return [self._context_of(block, text) for block in self.model.blocks]
+
+    def _context_of(self, block: Any, text: Tensor) -> KeyValue:
+        attn = block.attn2
+        return self._heads(attn.norm_k(attn.to_k(text)), attn), self._heads(attn.to_v(text), attn)
+
+    def run_as_modules(self) -> None:
         for block in self.model.blocks:
-            attn = block.attn2
-            kept.append((self._heads(attn.norm_k(attn.to_k(text)), attn), self._heads(attn.to_v(text), attn)))
-        return kept
+            block.forward = partial(self._run, block)
 
     def __call__(
         self,
         frames: Sequence[Frame],
-        context: Sequence[KeyValue],
+        context: Sequence[KeyValue] | Tensor,
         cross_mask: Tensor | None = None,
         self_mask: Tensor | None = None,
         past: Sequence[KeyValue] | None = None,
@@ -75,35 +80,18 @@ class WanDiT:
         self_bias, cross_bias = (
             None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
         )
+        if isinstance(context, Tensor):
+            context = model.condition_embedder.text_embedder(context)
 
-        kept = []
+        kept: list[KeyValue] = []
         middle: Sequence[Tensor] = ()
         for number, block in enumerate(model.blocks):
-            shift, scale, gate, shift_after, scale_after, gate_after = (
-                block.scale_shift_table.to(hidden.device).unsqueeze(0) + modulation.float()
-            ).unbind(2)
-            normed = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
-            attn = block.attn1
-            query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave)
-            key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave)
-            value = self._heads(attn.to_v(normed), attn)
-            kept.append((key, value))
-            if past is not None:
-                key, value = (
-                    torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
-                    for old, new in zip(past[number], (key, value), strict=True)
-                )
-            mixed = self._out(attn, attend(query, key, value, self_bias))
-            hidden = (hidden.float() + mixed * gate).type_as(hidden)
-
-            normed = block.norm2(hidden.float()).type_as(hidden)
-            attn = block.attn2
-            query = self._heads(attn.norm_q(attn.to_q(normed)), attn)
-            key, value = (part.expand(len(hidden), -1, -1, -1) for part in context[number])
-            hidden = hidden + self._out(attn, attend(query, key, value, cross_bias))
-
-            normed = (block.norm3(hidden.float()) * (1 + scale_after) + shift_after).type_as(hidden)
-            hidden = (hidden.float() + block.ffn(normed).float() * gate_after).type_as(hidden)
+            given = context if isinstance(context, Tensor) else context[number]
+            old = None if past is None else past[number]
+            hidden, own = run_block(
+                model, block, self._run, hidden, given, modulation, wave, self_bias, cross_bias, old
+            )
+            kept.append(own)
             if number + 1 == -(-2 * len(model.blocks) // 3):
                 middle = hidden.split(counts, dim=1)
 
@@ -112,6 +100,44 @@ class WanDiT:
         pieces = model.proj_out(normed).split(counts, dim=1)
         velocities = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
         return DiTOutput(velocities, kept, middle)
+
+    def _run(
+        self,
+        block: Any,
+        hidden: Tensor,
+        context: KeyValue | Tensor,
+        modulation: Tensor,
+        wave: tuple[Tensor, Tensor],
+        self_bias: Tensor | None,
+        cross_bias: Tensor | None,
+        past: KeyValue | None,
+    ) -> tuple[Tensor, KeyValue]:
+        """A block's output, and its self-attention keys and values of these frames."""
+        shift, scale, gate, shift_after, scale_after, gate_after = (
+            block.scale_shift_table.to(hidden.device).unsqueeze(0) + modulation.float()
+        ).unbind(2)
+        normed = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
+        attn = block.attn1
+        query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave)
+        key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave)
+        own = key, self._heads(attn.to_v(normed), attn)
+        value = own[1]
+        if past is not None:
+            key, value = (
+                torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2) for old, new in zip(past, own, strict=True)
+            )
+        mixed = self._out(attn, attend(query, key, value, self_bias))
+        hidden = (hidden.float() + mixed * gate).type_as(hidden)
+
+        normed = block.norm2(hidden.float()).type_as(hidden)
+        attn = block.attn2
+        query = self._heads(attn.norm_q(attn.to_q(normed)), attn)
+        text = self._context_of(block, context) if isinstance(context, Tensor) else context
+        key, value = (part.expand(len(hidden), -1, -1, -1) for part in text)
+        hidden = hidden + self._out(attn, attend(query, key, value, cross_bias))
+
+        normed = (block.norm3(hidden.float()) * (1 + scale_after) + shift_after).type_as(hidden)
+        return (hidden.float() + block.ffn(normed).float() * gate_after).type_as(hidden), own
 
     def _embed(self, frame: Frame, noisiest: Tensor) -> Tensor:
         """Tokens [B, n, width] of a frame."""

@@ -59,8 +59,8 @@ def test_a_step_is_that_of_torch(
         *torch.randn(2, blocks, rows, 2, 1, tokens, size), *lists, reads, torch.randn(rows, tokens, heads * size),
         sees if masked else None, None,
     )  # fmt: skip
-    ours = OnnxBackend(pipeline, exported).step()(*given)
-    theirs = TorchBackend(pipeline).step()(*given)
+    ours = OnnxBackend(pipeline, exported).step(pipeline.painter)(*given)
+    theirs = TorchBackend(pipeline).step(pipeline.painter)(*given)
     for one, other in zip(ours, theirs, strict=True):
         assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3) and other.abs().max() > 0.1
 
