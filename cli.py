@@ -78,7 +78,6 @@ def _add_commands() -> None:
         agent_cli.draw,
         agent_cli.edit,
         model_cli.assemble,
-        training_cli.train,
         model_cli.export_onnx,
         model_cli.export_mllm,
         model_cli.doctor,
@@ -90,6 +89,7 @@ def _add_commands() -> None:
     app.command()(batch_cli.batch)
     app.command()(benchmarks_cli.bench)
     app.add_typer(runs_cli.app, name="runs")
+    app.add_typer(training_cli.app, name="train")
     app.add_typer(evaluation_cli.app, name="eval")
 
 

@@ -43,7 +43,7 @@ def load(
     """
     import torch
 
-    _hush()
+    hush()
     from duogen.models.backend import BACKENDS
     from duogen.models.keeping import Keeping, load_kept
 
@@ -132,7 +132,7 @@ def usable(device: str) -> str:
     return device
 
 
-def _hush() -> None:
+def hush() -> None:
     """Loading is silent: the libraries' progress bars and notices say nothing that a user can act on."""
     import diffusers
     import transformers

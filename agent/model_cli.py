@@ -23,6 +23,9 @@ def assemble(
     dit_revision: Annotated[
         str | None, typer.Option(help="Of the transformer's; Cosmos-Predict2.5's is diffusers/base/post-trained.")
     ] = None,
+    vae: Annotated[
+        Path | None, typer.Option(help="Another VAE's folder, for a transformer yet to be trained for it.")
+    ] = None,
     mode: Annotated[
         str, typer.Option(help="The transformer's attention over frames: full, as public ones have it; causal.")
     ] = "full",
@@ -44,7 +47,7 @@ def assemble(
         raise InputError(f"--dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     if mode not in MODES:
         raise InputError(f"--mode must be one of {', '.join(MODES)}, not {mode!r}")
-    parts = matched(mllm, dit, mllm_revision, dit_revision)
+    parts = matched(mllm, dit, mllm_revision, dit_revision, vae)
     put_together(parts, output, DTYPES[dtype], mode, size)
     for note in parts.notes:
         print(note, file=sys.stderr)

@@ -36,6 +36,7 @@ from duogen.models.checkpoints import check_weights, checkpoint_folder, read_con
 from duogen.models.connector import Connector
 from duogen.models.pipeline import DuoGenPipeline, load_processor
 from duogen.models.processor import BOV, VISION_START, DuoGenProcessor
+from duogen.models.vae import PatchCodec
 from duogen.models.wan import MASK_CHANNELS
 
 MLLMS: dict[str, Any] = {
@@ -47,6 +48,7 @@ MLLMS: dict[str, Any] = {
     )
 }
 DITS: dict[str, Any] = {each.__name__: each for each in (CosmosTransformer3DModel, WanTransformer3DModel)}
+VAES: dict[str, Any] = {each.__name__: each for each in (AutoencoderKLWan, PatchCodec)}
 DEFAULTS = {
     CosmosTransformer3DModel.__name__: {"default_steps": 36, "default_guidance": 7.0},
     WanTransformer3DModel.__name__: {"default_steps": 50, "default_guidance": 5.0},
@@ -64,6 +66,7 @@ class Parts:
 
     mllm: Path
     dit: Path
+    vae: Path
     mllm_config: dict[str, Any]
     transformer_config: dict[str, Any]
     vae_config: dict[str, Any]
@@ -88,12 +91,15 @@ class Parts:
         return bool(config.get("use_crossattn_projection")) and config["crossattn_proj_in_channels"] == self.states
 
 
-def matched(mllm: str, dit: str, mllm_revision: str | None = None, dit_revision: str | None = None) -> Parts:
-    """Finds two checkpoints and makes sure that they fit.
+def matched(
+    mllm: str, dit: str, mllm_revision: str | None = None, dit_revision: str | None = None, vae: Path | None = None
+) -> Parts:
+    """Finds checkpoints and makes sure that they fit.
 
     Args:
         mllm: folder or hub repository of an MLLM, as transformers saves it.
         dit: folder or hub repository of a diffusers pipeline; its ``transformer`` and ``vae`` are taken.
+        vae: the folder of another VAE, for a transformer that is yet to be trained for it.
 
     Raises:
         InputError: something is missing or doesn't fit; says what.
@@ -105,18 +111,17 @@ def matched(mllm: str, dit: str, mllm_revision: str | None = None, dit_revision:
     kind = (config.get("architectures") or ["nothing"])[0]
     if kind not in MLLMS:
         raise InputError(f"{mllm}: {kind} isn't supported as the MLLM; there are {', '.join(MLLMS)}")
-    transformer, vae = (read_config(dit_folder / part) for part in ("transformer", "vae"))
+    vae_folder = vae or dit_folder / "vae"
+    transformer, vae_config = read_config(dit_folder / "transformer"), read_config(vae_folder)
     _check_transformer(dit_folder, transformer)
-    if vae.get("_class_name") != AutoencoderKLWan.__name__:
-        raise InputError(
-            f"{dit_folder / 'vae'}: {vae.get('_class_name')} isn't supported; it must be an {AutoencoderKLWan.__name__}"
-        )
-    channels = transformer.get("out_channels") or transformer["in_channels"]
-    if vae.get("z_dim", 16) != channels:
-        raise InputError(f"{dit}: the transformer paints {channels} channels, and the VAE has {vae.get('z_dim', 16)}")
-    for folder in (mllm_folder, dit_folder / "transformer", dit_folder / "vae"):
+    if vae_config.get("_class_name") not in VAES:
+        raise InputError(f"{vae_folder}: {vae_config.get('_class_name')} isn't supported; there are {', '.join(VAES)}")
+    channels, latents = transformer.get("out_channels") or transformer["in_channels"], vae_config.get("z_dim", 16)
+    if latents != channels:
+        raise InputError(f"{dit}: the transformer paints {channels} channels, and the VAE has {latents}")
+    for folder in (mllm_folder, dit_folder / "transformer", vae_folder):
         check_weights(folder)
-    parts = Parts(mllm_folder, dit_folder, config, transformer, vae)
+    parts = Parts(mllm_folder, dit_folder, vae_folder, config, transformer, vae_config)
     if parts.projected:
         parts.notes.append(f"connector: the transformer's own crossattn_proj, {parts.states} -> {parts.context}")
     else:
@@ -160,9 +165,8 @@ def assemble(
     """
     if output.exists():
         raise InputError(f"{output}: exists already; choose another folder")
-    multiple = (
-        parts.vae_config.get("scale_factor_spatial", 8) * parts.transformer_config.get("patch_size", (1, 2, 2))[1]
-    )
+    factor = parts.vae_config.get("scale_factor_spatial") or parts.vae_config.get("patch_size") or 8
+    multiple = factor * parts.transformer_config.get("patch_size", (1, 2, 2))[1]
     if size % multiple:
         raise InputError(f"the size must be a multiple of {multiple} for this model, not {size}")
     unfinished = output.with_name(f".{output.name}.unfinished")
@@ -172,7 +176,8 @@ def assemble(
         _write_mllm(parts, processor, dtype, unfinished / "mllm")
         processor.save_pretrained(unfinished / "processor")
         _write_painter(parts, dtype, unfinished)
-        vae = AutoencoderKLWan.from_pretrained(parts.dit / "vae", torch_dtype=dtype, use_safetensors=True)
+        kind = VAES[parts.vae_config["_class_name"]]
+        vae = kind.from_pretrained(parts.vae, torch_dtype=dtype, use_safetensors=True)
         _save(vae, unfinished / "vae")
         scheduler = FlowMatchEulerDiscreteScheduler(shift=_shift(parts.dit))
         scheduler.save_pretrained(unfinished / "scheduler")
@@ -250,13 +255,19 @@ def _index(parts: Parts, mode: str, size: int) -> dict[str, Any]:
         "_class_name": DuoGenPipeline.__name__,
         "_diffusers_version": diffusers_version,
         "mllm": ["transformers", parts.mllm_config["architectures"][0]],
-        "processor": [DuoGenProcessor.__module__, DuoGenProcessor.__name__],
-        "connector": [Connector.__module__, Connector.__name__],
+        "processor": _named(DuoGenProcessor),
+        "connector": _named(Connector),
         "transformer": ["diffusers", kind],
-        "vae": ["diffusers", AutoencoderKLWan.__name__],
+        "vae": _named(VAES[parts.vae_config["_class_name"]]),
         "scheduler": ["diffusers", FlowMatchEulerDiscreteScheduler.__name__],
         "attention_mode": mode,
         "default_size": size,
         "max_condition_pixels": size**2,
         **DEFAULTS[kind],
     }
+
+
+def _named(kind: type) -> list[str]:
+    """A class as ``model_index.json`` names it."""
+    ours = kind.__module__.startswith("duogen.")
+    return [kind.__module__ if ours else "diffusers", kind.__name__]

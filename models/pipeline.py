@@ -206,12 +206,17 @@ class DuoGenPipeline(DiffusionPipeline):
             return self.vae.config.patch_size
         return self.vae.config.scale_factor_spatial
 
-    def fitted(self, image: Image.Image) -> Image.Image:
-        """The picture as a condition frame takes it: its own shape, sides rounded to `side_multiple`, area limited."""
+    def fitted_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size of a picture as a condition frame: its own shape, sides rounded to `side_multiple`, area limited."""
         multiple = self.side_multiple
-        shrink = min(1.0, (self.config.max_condition_pixels / (image.width * image.height)) ** 0.5)
-        width, height = (max(multiple, round(side * shrink / multiple) * multiple) for side in image.size)
-        return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.BICUBIC)
+        shrink = min(1.0, (self.config.max_condition_pixels / (width * height)) ** 0.5)
+        wide, high = (max(multiple, round(side * shrink / multiple) * multiple) for side in (width, height))
+        return wide, high
+
+    def fitted(self, image: Image.Image) -> Image.Image:
+        """The picture as a condition frame takes it, see `fitted_size`."""
+        size = self.fitted_size(*image.size)
+        return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
     def encode_picture(self, image: Image.Image) -> Tensor:
         """The normalised latent [1, C, h, w] of a picture."""

@@ -1,0 +1,193 @@
+"""The loop of both stages on packs: accumulation over packs and processes, schedule, average, log, checkpoints, exact resume.
+
+Nothing random is kept from step to step: packs depend on the seed and their number, and what is drawn for a document on the seed and its
+turn. So a run that was interrupted goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from duogen.errors import InputError
+from duogen.training.tuning.config import StageConfig
+from duogen.training.tuning.sharding import Saved, World, local, synchronise
+
+LOG = "log.jsonl"
+
+
+class Work(Protocol):
+    """What a stage is to the loop."""
+
+    def batch(self, number: int) -> Any:
+        """What pack `number` is made into."""
+
+    def weight(self, batch: Any) -> int:
+        """By how much a batch counts: its trained tokens, or its targets."""
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """A batch's loss, added up, and counts."""
+
+    def told(self, counts: dict[str, float]) -> dict[str, float]:
+        """What is logged of a step's counts."""
+
+
+def share_of_rate(config: StageConfig, step: int) -> float:
+    """Share of the learning rates at a step: linear warm-up, then half a cosine down to the final share."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    gone = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    low = config.final_learning_rate
+    return low + (1 - low) * (1 + math.cos(math.pi * min(gone, 1.0))) / 2
+
+
+class Loop:
+    """Trains a module, in as many calls of `run` as it takes.
+
+    Args:
+        groups: of parameters, with learning rates.
+        folder: gets ``log.jsonl`` and the checkpoint; an earlier one there is gone on with.
+
+    Raises:
+        InputError: the packs of a step can't be divided by the processes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        groups: list[dict[str, Any]],
+        work: Work,
+        config: StageConfig,
+        folder: Path,
+        world: World,
+    ) -> None:
+        if config.packs_per_step % world.size:
+            raise InputError(
+                f"packs_per_step, {config.packs_per_step}, must be divisible by the {world.size} processes"
+            )
+        self.module, self.work, self.config, self.folder, self.world = module, work, config, folder, world
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.moving = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+        self.ema = {} if config.ema_decay is None else {n: weight.detach().clone() for n, weight in self.moving.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.saved = Saved(folder, world)
+        self.step = self.saved.resume(module, self.optimizer, self.ema)
+        if world.first:
+            self._forget_later_steps()
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.config.steps
+
+    def run(
+        self,
+        max_seconds: float | None,
+        quiet: bool,
+        after: Callable[[int, dict[str, float]], None] = lambda _, __: None,
+    ) -> bool:
+        """Trains until the last step, or until `max_seconds` are over; returns whether all steps are done.
+
+        Args:
+            after: is told each step's number and record.
+        """
+        began = time.monotonic()
+        console = Console(stderr=True, quiet=quiet or not self.world.first)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task(self.folder.name, total=self.config.steps, completed=self.step)
+            while not self.done:
+                record = self._step()
+                if self.world.first and (self.step % self.config.log_every == 0 or self.done):
+                    with open(self.folder / LOG, "a") as log:
+                        log.write(json.dumps({"step": self.step, **record}) + "\n")
+                progress.update(bar, completed=self.step, description=f"{self.folder.name} loss {record['loss']:.4f}")
+                after(self.step, record)
+                # All stop at the same step: the first process's clock counts.
+                late = max_seconds is not None and time.monotonic() - began > max_seconds
+                if self.world.added(late and self.world.first):
+                    break
+                if self.step % self.config.save_every == 0 and not self.done:
+                    self.save()
+        self.save()
+        return self.done
+
+    def save(self) -> None:
+        self.saved.save(self.module, self.optimizer, self.ema, self.step)
+
+    def _step(self) -> dict[str, float]:
+        share = share_of_rate(self.config, self.step)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+        began, each = time.monotonic(), self.config.packs_per_step // self.world.size
+        first = self.step * self.config.packs_per_step + self.world.rank
+        batches = [self.work.batch(first + index * self.world.size) for index in range(each)]
+        total = self.world.added(sum(self.work.weight(batch) for batch in batches))
+        counts, loss_sum = Counter[str](), 0.0
+        for index, batch in enumerate(batches):
+            synchronise(self.module, index == each - 1)
+            with self._autocast():
+                loss, told = self.work.loss(batch)
+            # Gradients are averaged over the processes; the loss is one over all of them.
+            (loss * self.world.size / max(total, 1)).backward()
+            loss_sum += float(loss.detach())
+            counts.update({name: float(count) for name, count in told.items()})
+        norm = nn.utils.clip_grad_norm_(self.moving.values(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._average()
+        self.step += 1
+        record = self._record(loss_sum, total, counts)
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        return record | {"rate": share, "norm": float(whole), "seconds": round(time.monotonic() - began, 3)}
+
+    @torch.no_grad()
+    def score(self, batches: Iterable[Any]) -> dict[str, float]:
+        """Loss and counts of batches without learning from them; all processes are given as many."""
+        counts, loss_sum, weight = Counter[str](), 0.0, 0
+        self.module.eval()
+        for batch in batches:
+            with self._autocast():
+                loss, told = self.work.loss(batch)
+            loss_sum, weight = loss_sum + float(loss), weight + self.work.weight(batch)
+            counts.update({name: float(count) for name, count in told.items()})
+        self.module.train()
+        return self._record(loss_sum, self.world.added(weight), counts)
+
+    def _record(self, loss_sum: float, total: float, counts: Counter[str]) -> dict[str, float]:
+        added = {name: self.world.added(count) for name, count in sorted(counts.items())}
+        return {"loss": self.world.added(loss_sum) / max(total, 1), **self.work.told(added)}
+
+    def _autocast(self) -> torch.autocast:
+        # Shards come in the numbers of their policy.
+        wanted = self.config.precision == "bfloat16" and self.world.size == 1
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=wanted)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.ema:
+            decay = self.config.ema_decay or 0.0
+            for name, weight in self.moving.items():
+                local(self.ema[name]).lerp_(local(weight), 1 - decay)
+
+    @torch.no_grad()
+    def take_average(self) -> None:
+        """Has the module's weights be their moving average, where there is one."""
+        for name, average in self.ema.items():
+            local(self.moving[name]).copy_(local(average))
+
+    def _forget_later_steps(self) -> None:
+        """Steps behind the checkpoint will be done, and logged, again."""
+        log = self.folder / LOG
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))

@@ -1,0 +1,283 @@
+"""Stage 2 on packs: connector and DiT learn to paint, by flow matching; the MLLM is frozen (paper, section 4).
+
+A document's part in a pack ends where its last target is asked for. In ``full`` mode one of its pictures is the target, which is drawn
+anew each turn, and sees all pictures before it; in ``causal`` mode every picture that the assistant made is a target, and sees clean copies
+of those before it. Pictures of all sizes stand in one row, and none sees another document's.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from duogen.document import write_atomically
+from duogen.models.connector import Connector
+from duogen.models.dit import CONDITION_SIGMA, DiT, Frame
+from duogen.models.layout import Slot
+from duogen.models.mllm import batch_states
+from duogen.models.upstream import Model
+from duogen.training.tuning.config import Stage2Config
+from duogen.training.tuning.packing import Sample
+from duogen.training.tuning.packs import Pack
+from duogen.training.tuning.records import Measure
+
+
+def target_of(measure: Measure, sample: Sample, seed: int) -> int | None:
+    """Which picture of a document is painted this turn, in ``full`` mode; None, where it has none to paint."""
+    made = [index for index, slot in enumerate(measure.slots) if slot.generated]
+    return random.Random(f"target/{seed}/{sample.turn}").choice(made) if made else None
+
+
+def costs_of(measure: Measure, target: int | None, causal: bool) -> tuple[int, int] | None:
+    """Tokens of the MLLM and of the DiT that a document takes; None, where there is nothing to paint."""
+    made = [index for index, slot in enumerate(measure.slots) if slot.generated]
+    if not made:
+        return None
+    if not causal:
+        assert target is not None
+        return measure.slots[target].asked, sum(measure.frames[: target + 1])
+    last = made[-1]
+    return measure.slots[last].asked, sum(measure.frames[:last]) + sum(measure.frames[index] for index in made)
+
+
+class Canvas(NamedTuple):
+    """A noisy or clean copy of a picture in a pack, with all that is drawn at random for it.
+
+    `latent` [1, C, h, w] as it is shown, `time` its place among its document's pictures, `sigma` its noise level. `start`, `reach`: its
+    last text segment, and the end of what it reads, in tokens of the pack; `dialogue` whose it is. `wanted` [1, C, h, w]: the velocity, of
+    targets.
+    """
+
+    latent: Tensor
+    time: int
+    sigma: float
+    dialogue: int
+    base: int
+    start: int
+    reach: int
+    wanted: Tensor | None
+
+
+def shifted(sigma: float, shift: float) -> float:
+    """A noise level as a sampler's shift has it (Esser et al. 2024, section 5.3.2)."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def canvases(
+    pack: Pack, samples: Sequence[Sample], targets: Sequence[int | None], latents: Sequence[Sequence[Tensor]], config: Stage2Config,
+    causal: bool, seed: int,
+) -> list[Canvas]:  # fmt: skip
+    """All copies of pictures that the DiT is shown for a pack.
+
+    What is drawn for a document depends on the seed and its turn alone, whatever it is packed with.
+    """
+    made: list[Canvas] = []
+    for index, (placed, sample, target) in enumerate(zip(pack.dialogues, samples, targets, strict=True)):
+        generator = torch.Generator().manual_seed(random.Random(f"paint/{seed}/{sample.turn}").getrandbits(48))
+        slots, base, clean = placed.slots, placed.start, latents[index]
+        chosen = [number for number, slot in enumerate(slots) if slot.generated]
+        if not causal:
+            assert target is not None
+            chosen = [target]
+        last = chosen[-1]
+        for number in range(last):
+            share = config.frame_noise * float(torch.rand((), generator=generator))
+            noise = torch.randn(clean[number].shape, generator=generator)
+            shown = clean[number] + share * (noise - clean[number])
+            # In full mode condition frames read what the target reads.
+            slot = slots[number] if causal else slots[last]
+            made.append(_copy(shown, number, CONDITION_SIGMA, index, base, slot, slot.asked, None))
+        for number in chosen:
+            slot = slots[number]
+            dropped = float(torch.rand((), generator=generator)) < config.drop_last_text
+            time = float(torch.randn((), generator=generator)) * config.time_spread + config.time_shift
+            sigma = shifted(1 / (1 + math.exp(-time)), config.sigma_shift)
+            noise = torch.randn(clean[number].shape, generator=generator)
+            noisy = (1 - sigma) * clean[number] + sigma * noise
+            reach = _kept(slots, slot.asked) if dropped else slot.asked
+            made.append(_copy(noisy, number, sigma, index, base, slot, reach, noise - clean[number]))
+            if not causal and dropped:
+                # What the negative branch leaves away, it leaves away for all of its frames.
+                for place, each in enumerate(made):
+                    if each.dialogue == index:
+                        made[place] = each._replace(reach=base + reach)
+    return made
+
+
+def _copy(
+    latent: Tensor, time: int, sigma: float, dialogue: int, base: int, slot: Slot, reach: int, wanted: Tensor | None
+) -> Canvas:
+    return Canvas(latent, time, sigma, dialogue, base, base + slot.start, base + reach, wanted)
+
+
+def _kept(slots: Sequence[Slot], asked: int) -> int:
+    """How many tokens guidance's negative branch keeps (`Tape.unconditional`)."""
+    ends = [slot.end for slot in slots if slot.end <= asked]
+    return ends[-1] if ends else 1
+
+
+class Painter(nn.Module):
+    """Connector and DiT with their loss."""
+
+    def __init__(self, connector: Connector, transformer: Any, dit: DiT, causal: bool) -> None:
+        super().__init__()
+        self.connector, self.transformer = connector, transformer
+        self._dit, self.causal = [dit], causal  # no module, and not to be found as one
+
+    def forward(self, states: Tensor, shown: Sequence[Canvas]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean squared errors of all targets' velocities, added up, and how many there are.
+
+        Args:
+            states: the MLLM's hidden states [1, S, layers, hidden] of the pack.
+        """
+        dit, device = self._dit[0], states.device
+        vectors = self.connector(states)
+        frames = [
+            Frame(
+                each.latent.to(vectors),
+                each.time,
+                vectors.new_full((1,), each.sigma, dtype=torch.float32),
+                each.wanted is None,
+            )
+            for each in shown
+        ]
+        counts = [dit.tokens_of(frame.latent) for frame in frames]
+        out = dit(
+            frames, vectors, self._reads(shown, counts, vectors.shape[1], device), self._sees(shown, counts, device)
+        )
+        errors = [
+            (velocity.float() - each.wanted.to(velocity.device)).square().mean()
+            for velocity, each in zip(out.velocity, shown, strict=True)
+            if each.wanted is not None
+        ]
+        return torch.stack(errors).sum(), {"targets": torch.tensor(len(errors))}
+
+    def _sees(self, shown: Sequence[Canvas], counts: list[int], device: torch.device) -> Tensor:
+        """Which frame sees which: those of its own document; in ``causal`` mode clean copies of earlier pictures, and itself."""
+        index = torch.arange(len(shown), device=device)
+        dialogue, time = (
+            torch.tensor([getattr(each, name) for each in shown], device=device) for name in ("dialogue", "time")
+        )
+        seen = dialogue[:, None] == dialogue[None, :]
+        if self.causal:
+            clean = torch.tensor([each.wanted is None for each in shown], device=device)
+            seen &= (clean[None, :] & (time[None, :] < time[:, None])) | (index[:, None] == index[None, :])
+        spread = torch.tensor(counts, device=device)
+        return seen.repeat_interleave(spread, 0).repeat_interleave(spread, 1)[None, None]
+
+    def _reads(self, shown: Sequence[Canvas], counts: list[int], length: int, device: torch.device) -> Tensor:
+        """Which tokens each frame's tokens read, [1, heads or 1, N, S]."""
+        starts, ends, bases = (
+            torch.tensor([getattr(each, name) for each in shown], device=device) for name in ("start", "reach", "base")
+        )
+        read = self._dit[0].reading(starts, ends, length)  # frames, heads or 1, S
+        read = read & (torch.arange(length, device=device) >= bases[:, None])[:, None]
+        return read.transpose(0, 1).repeat_interleave(torch.tensor(counts, device=device), dim=1)[None]
+
+
+class LatentCache:
+    """Latents of pictures, on disk by the pictures' hashes.
+
+    Args:
+        pipeline: encodes what isn't there yet.
+        folder: of this VAE and of this size limit alone.
+    """
+
+    def __init__(self, pipeline: Any, folder: Path) -> None:
+        self.pipeline, self.folder = pipeline, folder
+
+    @torch.no_grad()
+    def __call__(self, image: Image.Image, sha256: str) -> Tensor:
+        """The latent [1, C, h, w] of a picture, in float32, in the host's memory."""
+        path = self.folder / sha256[:2] / f"{sha256}.safetensors"
+        if path.exists():
+            return load_file(path)["latent"]
+        latent = self.pipeline.encode_picture(image).float().cpu().contiguous()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_file({"latent": latent}, temporary)
+        write_atomically(path, temporary.read_bytes())
+        temporary.unlink()
+        return latent
+
+
+class StateCache:
+    """Hidden states of whole documents, in the host's memory, the ones used longest ago given up first.
+
+    Args:
+        budget: bytes.
+    """
+
+    def __init__(self, mllm: Model, budget: int) -> None:
+        self.mllm, self.budget, self.used = mllm, budget, 0
+        self._kept: OrderedDict[int, Tensor] = OrderedDict()
+
+    @torch.no_grad()
+    def __call__(self, pack: Pack, samples: Sequence[Sample]) -> Tensor:
+        """The states [1, S, layers, hidden] of a pack, on the MLLM's device."""
+        parts = [
+            self._known(sample.number, placed.end - placed.start)
+            for sample, placed in zip(samples, pack.dialogues, strict=True)
+        ]
+        if all(part is not None for part in parts):
+            return torch.cat([part for part in parts if part is not None])[None].to(self.mllm.device)
+        _, states, _ = batch_states(self.mllm, pack.ids, pack.positions, pack.pixels, pack.grids, pack.order)
+        if self.budget:
+            for sample, placed in zip(samples, pack.dialogues, strict=True):
+                self._keep(sample.number, states[0, placed.start : placed.end].cpu())
+        return states
+
+    def _known(self, number: int, length: int) -> Tensor | None:
+        """Of the first so many tokens: what follows them makes no difference to them."""
+        states = self._kept.get(number)
+        if states is None or len(states) < length:
+            return None
+        self._kept.move_to_end(number)
+        return states[:length]
+
+    def _keep(self, number: int, states: Tensor) -> None:
+        old = self._kept.pop(number, None)
+        if old is not None and len(old) >= len(states):
+            states = old
+        elif old is not None:
+            self.used -= old.nbytes
+        self.used += states.nbytes if states is not old else 0
+        self._kept[number] = states
+        while self.used > self.budget:
+            _, gone = self._kept.popitem(last=False)
+            self.used -= gone.nbytes
+
+
+def free(painter: Painter, config: Stage2Config) -> list[dict[str, Any]]:
+    """Lets connector and DiT move; with LoRA, adapters of the DiT's matrices. Returns parameter groups with learning rates."""
+    rate = config.connector_learning_rate if config.connector_learning_rate is not None else config.learning_rate
+    painter.connector.requires_grad_(rate > 0)
+    if config.lora_rank:
+        from peft import LoraConfig
+
+        painter.transformer.requires_grad_(False)
+        alpha = config.lora_alpha or 2 * config.lora_rank
+        targets = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "ffn.net.0.proj", "ffn.net.2"]
+        painter.transformer.add_adapter(LoraConfig(r=config.lora_rank, lora_alpha=alpha, target_modules=targets))
+    else:
+        painter.transformer.requires_grad_(True)
+        table = getattr(painter.transformer, "learnable_pos_embed", None)
+        if table is not None:
+            table.pos_emb_t.requires_grad_(
+                False
+            )  # time is left to RoPE, which goes on past the longest plan of training
+    groups = []
+    for part, each in ((painter.connector, rate), (painter.transformer, config.learning_rate)):
+        weights = [weight for weight in part.parameters() if weight.requires_grad]
+        if weights:
+            groups.append({"params": weights, "lr": each, "weight_decay": config.weight_decay})
+    return groups

@@ -1,0 +1,233 @@
+"""A stage from a model folder and documents to the next model folder.
+
+run/config.json        what was asked for
+run/index.jsonl        every document in numbers
+run/log.jsonl          a line a step; validation.jsonl a line a validation
+run/checkpoint/        weights that move, optimiser, average, step
+run/latents/           pictures as stage 2 learns from them
+run/snapshot/          the model folder as it was when samples were made last
+run/model/             the finished model folder; what hasn't changed is linked from the one it began as
+run/lora/              the adapters by themselves, where there are any
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from duogen.document import write_atomically
+from duogen.errors import DuoGenError, InputError
+from duogen.models.checkpoints import read_config
+from duogen.models.keeping import DTYPES
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.training.tuning.config import StageConfig, TuneConfig
+from duogen.training.tuning.loop import Loop
+from duogen.training.tuning.packing import Packer, Sample
+from duogen.training.tuning.records import Measure, Records, measure
+from duogen.training.tuning.sharding import World, sharded, whole_weights
+from duogen.training.tuning.trackers import Trackers
+
+PACKING_TOLERANCE = 0.02
+"""How far a pack's loss may be from that of its documents one by one, in bfloat16; more means that they see one another."""
+OnSnapshot = Callable[[int, Path], None]
+"""Is told a step and the model folder as it is then."""
+
+
+class Trained:
+    """What a stage trains of a pipeline.
+
+    `module` has the loss and holds all weights that move; `groups` are these with learning rates; `blocks` are sharded by themselves.
+    """
+
+    def __init__(self, module: nn.Module, groups: list[dict[str, Any]], blocks: list[nn.Module]) -> None:
+        self.module, self.groups, self.blocks = module, groups, blocks
+
+
+class Stage(ABC):
+    """What both stages do alike; to the loop it is its `Work`.
+
+    Args:
+        config: of the run. stage: of this stage.
+        folder: of the run.
+
+    Raises:
+        InputError: no model there, or its data can't be used, or the folder holds another run.
+    """
+
+    changed: tuple[str, ...]
+    """The components of the model folder that it writes anew."""
+
+    def __init__(self, config: TuneConfig, stage: StageConfig, folder: Path, world: World) -> None:
+        self.config, self.stage, self.folder, self.world = config, stage, folder, world
+        self.records = Records(config.files(config.data.train))
+        self.held_out = Records(config.files(config.data.validation)) if config.data.validation else None
+        # Weights that are trained are kept in float32; products are taken in the precision of the stage.
+        self.pipeline = self._loaded()
+        self.processor, self.prompt = self.pipeline.processor, self.pipeline.config.system_prompt
+        self._note()
+        self.measures = self._measured(self.records, "index")
+        self.packer = Packer(len(self.records), self.costs(self.measures), self.budgets, config.seed)
+        if not any(self.packer.fits(number) for number in range(len(self.records))):
+            raise InputError(f"none of the {len(self.records)} documents fits into a pack of {self.budgets} tokens")
+        self.trained = self.prepare(self.pipeline)
+
+    @abstractmethod
+    def prepare(self, pipeline: DuoGenPipeline) -> Trained:
+        """Lets a pipeline's parts move that this stage trains."""
+
+    @abstractmethod
+    def put(self, pipeline: DuoGenPipeline, trained: Trained, target: Path) -> None:
+        """Writes the components that have changed into a model folder; adapters beside it, in ``lora``."""
+
+    @property
+    @abstractmethod
+    def budgets(self) -> tuple[int, ...]:
+        """What a pack may hold."""
+
+    @abstractmethod
+    def costs(self, measures: list[Measure]) -> Callable[[Sample], tuple[int, ...] | None]:
+        """What a sample takes of the budgets, see `Packer`."""
+
+    @abstractmethod
+    def made(self, records: Records, measures: list[Measure], samples: list[Sample]) -> Any:
+        """A batch of the documents whose turn it is."""
+
+    @abstractmethod
+    def weight(self, batch: Any) -> int: ...
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    @abstractmethod
+    def told(self, counts: dict[str, float]) -> dict[str, float]: ...
+
+    def batch(self, number: int) -> Any:
+        return self.made(self.records, self.measures, self.packer.pack(number))
+
+    def run(self, max_seconds: float | None, quiet: bool, on_snapshot: OnSnapshot | None = None) -> bool:
+        """Trains, or goes on training; returns whether the stage is complete, with its model folder written.
+
+        Raises:
+            DuoGenError: documents in a pack see one another.
+        """
+        module = self.trained.module.to(self.world.device).train()
+        if not (self.folder / "checkpoint").exists():
+            self._check_packing()
+        groups = sharded(module, self.trained.groups, self.trained.blocks, self.world, self.stage.precision)
+        loop = Loop(module, groups, self, self.stage, self.folder, self.world)
+        with Trackers(self.stage.log_with, self.folder, self.config, enabled=self.world.first) as trackers:
+
+            def after(step: int, record: dict[str, float]) -> None:
+                trackers.log(step, record)
+                if self._due(step, self.stage.validate_every) and self.held_out is not None:
+                    scores = {f"validation_{name}": value for name, value in loop.score(self._validation()).items()}
+                    trackers.log(step, scores)
+                    self._write("validation.jsonl", {"step": step, **scores})
+                if self._due(step, self.stage.sample_every) and on_snapshot is not None:
+                    self.write_model(self.folder / "snapshot")
+                    if self.world.first:
+                        on_snapshot(step, self.folder / "snapshot")
+                    self.world.wait()
+
+            done = loop.run(max_seconds, quiet, after)
+        if done and not (self.folder / "model").exists():
+            loop.take_average()
+            self.write_model(self.folder / "model")
+        return done
+
+    def write_model(self, target: Path) -> None:
+        """The model folder as it is now; all processes give their parts, the first one writes."""
+        weights = whole_weights(self.trained.module)
+        if self.world.first:
+            pipeline = self._loaded()
+            fresh = self.prepare(pipeline)
+            fresh.module.load_state_dict(weights)
+            unfinished = target.with_name(f".{target.name}")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(self.config.model, unfinished, copy_function=_linked, ignore=self._ignored)
+            self.put(pipeline, fresh, unfinished)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(unfinished, target)
+        self.world.wait()
+
+    def saved_type(self, component: str) -> torch.dtype:
+        """The numbers that a component of the model folder was saved in."""
+        config = read_config(self.config.model / component)
+        said = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+        return DTYPES.get(said.removeprefix("torch."), torch.float32)
+
+    def _due(self, step: int, every: int) -> bool:
+        return every > 0 and step % every == 0
+
+    def _loaded(self) -> DuoGenPipeline:
+        return DuoGenPipeline.from_pretrained(self.config.model, dtype=torch.float32)
+
+    def _ignored(self, folder: str, names: list[str]) -> set[str]:
+        at_root = Path(folder) == self.config.model
+        return {name for name in names if at_root and (name in self.changed or name == "training")}
+
+    def _measured(self, records: Records, name: str) -> list[Measure]:
+        def frame_tokens(width: int, height: int) -> int:
+            multiple = self.pipeline.side_multiple
+            wide, high = self.pipeline.fitted_size(width, height)
+            return (wide // multiple) * (high // multiple)
+
+        path = self.folder / f"{name}.jsonl"
+        if not self.world.first:
+            self.world.wait()  # the first process writes it down for the others
+        measures = measure(records, self.processor, self.prompt, frame_tokens, path)
+        if self.world.first:
+            self.world.wait()
+        return measures
+
+    def _validation(self) -> Iterator[Any]:
+        """All validation packs, this process's share; to each as many, the last one again if need be."""
+        assert self.held_out is not None
+        measures = self._measured(self.held_out, "validation-index")
+        packs = Packer(len(self.held_out), self.costs(measures), self.budgets, self.config.seed).every()
+        for index in range(-(-len(packs) // self.world.size)):
+            place = min(index * self.world.size + self.world.rank, len(packs) - 1)
+            yield self.made(self.held_out, measures, packs[place])
+
+    @torch.no_grad()
+    def _check_packing(self) -> None:
+        """Before the first step, a pack's loss must be that of its documents one by one."""
+        samples = self.packer.pack(0)[:8]
+        whole, _ = self.loss(self.made(self.records, self.measures, samples))
+        single = sum(float(self.loss(self.made(self.records, self.measures, [sample]))[0]) for sample in samples)
+        if abs(float(whole) - single) > PACKING_TOLERANCE * abs(single):
+            raise DuoGenError(
+                f"packing changes the loss, {float(whole):.4f} against {single:.4f}: this attention can't be packed"
+            )
+
+    def _note(self) -> None:
+        """Writes down what is asked for; raises `InputError` where the folder holds something else."""
+        path = self.folder / "config.json"
+        asked = json.loads(self.config.model_dump_json())
+        if path.exists() and json.loads(path.read_text()) != asked:
+            raise InputError(f"{self.folder}: holds a run of another configuration; choose another folder with -o")
+        self.world.wait()
+        if self.world.first:
+            write_atomically(path, json.dumps(asked, indent=2).encode())
+
+    def _write(self, name: str, record: dict[str, float]) -> None:
+        if self.world.first:
+            with open(self.folder / name, "a") as log:
+                log.write(json.dumps(record) + "\n")
+
+
+def _linked(source: str, target: str) -> str:
+    """A hard link, where the file system can; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

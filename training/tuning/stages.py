@@ -1,0 +1,171 @@
+"""The two stages as they are run: which weights move, what a pack costs, what is written in the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from duogen.document import write_atomically
+from duogen.models.pipeline import DuoGenPipeline
+from duogen.training.tuning import language, painting
+from duogen.training.tuning.config import Stage1Config, Stage2Config, TuneConfig
+from duogen.training.tuning.packing import Sample
+from duogen.training.tuning.packs import Pack, packed
+from duogen.training.tuning.painting import Canvas, LatentCache, StateCache, costs_of, target_of
+from duogen.training.tuning.records import Measure, Records
+from duogen.training.tuning.runs import Stage, Trained
+from duogen.training.tuning.sharding import World
+
+
+class LanguageStage(Stage):
+    """Stage 1: only the MLLM moves."""
+
+    changed = ("mllm",)
+    stage: Stage1Config
+
+    def prepare(self, pipeline: DuoGenPipeline) -> Trained:
+        model: Any = pipeline.mllm
+        blocks = _blocks(model)
+        if self.stage.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        groups, self._peft = language.free(model, self.stage, pipeline.processor)
+        speaker = language.Speaker(model, pipeline.processor, always_sees=self.world.size > 1)
+        return Trained(speaker, groups, blocks)
+
+    def put(self, pipeline: DuoGenPipeline, trained: Trained, target: Path) -> None:
+        model: Any = pipeline.mllm
+        if self._peft is not None:
+            self._peft.save_pretrained(self.folder / "lora")
+            model = self._peft.merge_and_unload()
+        model.to(self.saved_type("mllm")).save_pretrained(target / "mllm", max_shard_size="4GB")
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        return (self.stage.pack_tokens,)
+
+    def costs(self, measures: list[Measure]) -> Callable[[Sample], tuple[int, ...] | None]:
+        def cost(sample: Sample) -> tuple[int, ...] | None:
+            each = measures[sample.number]
+            return (each.length,) if each.trained else None
+
+        return cost
+
+    def made(self, records: Records, measures: list[Measure], samples: list[Sample]) -> Pack:
+        return packed([records[sample.number] for sample in samples], self.processor, self.prompt)
+
+    def weight(self, batch: Pack) -> int:
+        return int((batch.trained[0, 1:] & (batch.order[0, 1:] > 0)).sum())
+
+    def loss(self, batch: Pack) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.trained.module(batch)
+
+    def told(self, counts: dict[str, float]) -> dict[str, float]:
+        right = counts["right"] / max(1.0, counts["tokens"])
+        return {"accuracy": right, "emission_f1": language.emission_f1(counts), "tokens": counts["tokens"]}
+
+
+class Aligned(tuple[Pack, list[Sample], list[Canvas]]):
+    """A pack for stage 2: its documents up to their last targets, their turns, and what the DiT is shown."""
+
+
+class PaintingStage(Stage):
+    """Stage 2: connector and DiT move, the MLLM is frozen."""
+
+    changed = ("connector", "transformer")
+    stage: Stage2Config
+
+    def __init__(self, config: TuneConfig, stage: Stage2Config, folder: Path, world: World) -> None:
+        super().__init__(config, stage, folder, world)
+        pipeline = self.pipeline
+        pipeline.mllm.requires_grad_(False).eval().to(world.device, self.saved_type("mllm"))
+        pipeline.vae.requires_grad_(False).eval().to(world.device)
+        self.latents = LatentCache(pipeline, folder / "latents")
+        self.states = StateCache(pipeline.mllm, stage.state_cache_mb * 2**20)
+
+    @property
+    def causal(self) -> bool:
+        return (self.stage.mode or self.pipeline.config.attention_mode) == "causal"
+
+    def prepare(self, pipeline: DuoGenPipeline) -> Trained:
+        transformer: Any = pipeline.transformer
+        painter = painting.Painter(pipeline.connector, transformer, pipeline.painter, self.causal)
+        blocks = _blocks(transformer)
+        if self.stage.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        groups = painting.free(painter, self.stage)
+        if self.world.size > 1:
+            pipeline.painter.run_as_modules()
+        return Trained(painter, groups, blocks)
+
+    def put(self, pipeline: DuoGenPipeline, trained: Trained, target: Path) -> None:
+        transformer: Any = pipeline.transformer
+        if self.stage.lora_rank:
+            transformer.save_lora_adapter(self.folder / "lora")
+            transformer.fuse_lora()
+            transformer.unload_lora()
+        for name in self.changed:
+            component = getattr(pipeline, name)
+            component.register_to_config(_name_or_path="")
+            component.to(self.saved_type_of_weights(name)).save_pretrained(target / name, max_shard_size="4GB")
+        index = json.loads((target / "model_index.json").read_text())
+        index["attention_mode"] = "causal" if self.causal else "full"
+        write_atomically(target / "model_index.json", json.dumps(index, indent=2).encode())
+
+    def saved_type_of_weights(self, name: str) -> torch.dtype:
+        """Of a diffusers component, whose configuration doesn't say in which numbers it is kept."""
+        from safetensors import safe_open
+
+        for path in sorted((self.config.model / name).glob("*.safetensors")):
+            with safe_open(path, "pt") as file:
+                kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+                return torch.bfloat16 if "BF16" in kinds else torch.float16 if "F16" in kinds else torch.float32
+        return torch.float32
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        return self.stage.pack_tokens, self.stage.frame_tokens
+
+    def costs(self, measures: list[Measure]) -> Callable[[Sample], tuple[int, ...] | None]:
+        def cost(sample: Sample) -> tuple[int, ...] | None:
+            each = measures[sample.number]
+            return costs_of(each, target_of(each, sample, self.config.seed), self.causal)
+
+        return cost
+
+    def made(self, records: Records, measures: list[Measure], samples: list[Sample]) -> Aligned:
+        own = [measures[sample.number] for sample in samples]
+        targets = [target_of(each, sample, self.config.seed) for each, sample in zip(own, samples, strict=True)]
+        lengths = []
+        for each, target in zip(own, targets, strict=True):
+            taken = costs_of(each, target, self.causal)
+            assert taken is not None
+            lengths.append(taken[0])
+        pack = packed([records[sample.number] for sample in samples], self.processor, self.prompt, lengths)
+        latents = [
+            [self.latents(image, sha) for image, sha in zip(placed.images, placed.shas, strict=True)]
+            for placed in pack.dialogues
+        ]
+        shown = painting.canvases(pack, samples, targets, latents, self.stage, self.causal, self.config.seed)
+        return Aligned((pack, samples, shown))
+
+    def weight(self, batch: Aligned) -> int:
+        return sum(each.wanted is not None for each in batch[2])
+
+    def loss(self, batch: Aligned) -> tuple[Tensor, dict[str, Tensor]]:
+        pack, samples, shown = batch
+        states = self.states(pack, samples).to(self.world.device, torch.float32)
+        return self.trained.module(states, shown)
+
+    def told(self, counts: dict[str, float]) -> dict[str, float]:
+        return {"targets": counts["targets"]}
+
+
+def _blocks(model: Any) -> list[torch.nn.Module]:
+    """The layers of a model that its library says belong together."""
+    names = set(model._no_split_modules or ())
+    return [module for module in model.modules() if type(module).__name__ in names]
