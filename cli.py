@@ -72,6 +72,7 @@ def _add_commands() -> None:
     from duogen.evaluation import cli as evaluation_cli
     from duogen.serving import cli as serving_cli
     from duogen.training import cli as training_cli
+    from duogen.training import data_cli
 
     for command in (
         agent_cli.plan,
@@ -90,6 +91,7 @@ def _add_commands() -> None:
     app.command()(benchmarks_cli.bench)
     app.add_typer(runs_cli.app, name="runs")
     app.add_typer(training_cli.app, name="train")
+    app.add_typer(data_cli.app, name="data")
     app.add_typer(evaluation_cli.app, name="eval")
 
 

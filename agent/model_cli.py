@@ -38,6 +38,7 @@ def assemble(
 
     Only safetensors are read, and no code that comes with a checkpoint runs.
     """
+    from duogen.loading import hush
     from duogen.models.assembling import assemble as put_together
     from duogen.models.assembling import matched
     from duogen.models.keeping import DTYPES
@@ -47,6 +48,7 @@ def assemble(
         raise InputError(f"--dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     if mode not in MODES:
         raise InputError(f"--mode must be one of {', '.join(MODES)}, not {mode!r}")
+    hush()
     parts = matched(mllm, dit, mllm_revision, dit_revision, vae)
     put_together(parts, output, DTYPES[dtype], mode, size)
     for note in parts.notes:

@@ -199,7 +199,8 @@ def _write_painter(parts: Parts, dtype: torch.dtype, target: Path) -> None:
     kind = DITS[parts.transformer_config["_class_name"]]
     transformer = kind.from_pretrained(parts.dit / "transformer", torch_dtype=dtype, use_safetensors=True)
     torch.manual_seed(0)
-    connector = Connector(parts.states, parts.context).to(dtype)
+    connector = Connector(parts.states, parts.context)
+    nn.Module.to(connector, dtype)  # without diffusers' warning that nothing of it is kept in float32
     if parts.projected:
         connector.crossattn_proj.load_state_dict(transformer.crossattn_proj.state_dict())
     else:
@@ -242,9 +243,15 @@ def add_bov(model: Any, processor: DuoGenProcessor) -> str:
 
 
 def _shift(dit: Path) -> float:
-    """How much more steps are spent at high noise, as the checkpoint's own scheduler has it."""
+    """How much more steps are spent at high noise, as the checkpoint's own scheduler has it.
+
+    Of Karras et al.'s levels, which Cosmos-Predict2.5 has, the one shift that begins half of the steps at the same level.
+    """
     path = dit / "scheduler" / "scheduler_config.json"
     config = read_config(path.parent, path.name) if path.is_file() else {}
+    if config.get("use_karras_sigmas") and config.get("sigma_max") and config.get("sigma_min"):
+        high, low = (float(config[name]) ** (1 / 7) for name in ("sigma_max", "sigma_min"))
+        return round(((high + low) / 2) ** 7, 2)
     return float(config.get("flow_shift") or config.get("shift") or 5.0)
 
 

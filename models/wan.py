@@ -73,10 +73,10 @@ class WanDiT:
         if self.shows_noise and past is not None:
             raise ValueError("an image-to-video network has no frames to keep: they are as noisy as the new picture")
         counts = [self.tokens_of(frame.latent) for frame in frames]
-        noisiest = torch.stack([frame.sigma for frame in frames]).amax(0)
-        hidden = torch.cat([self._embed(frame, noisiest) for frame in frames], dim=1)
+        levels = self._levels(frames)
+        hidden = torch.cat([self._embed(frame, level) for frame, level in zip(frames, levels, strict=True)], dim=1)
         wave = self._rotary(torch.cat([patch_positions(frame, self.patch) for frame in frames]))
-        temb, modulation = self._times(frames, noisiest, counts, hidden)
+        temb, modulation = self._times(torch.stack(levels, dim=1), counts, hidden)
         self_bias, cross_bias = (
             None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
         )
@@ -139,7 +139,15 @@ class WanDiT:
         normed = (block.norm3(hidden.float()) * (1 + scale_after) + shift_after).type_as(hidden)
         return (hidden.float() + block.ffn(normed).float() * gate_after).type_as(hidden), own
 
-    def _embed(self, frame: Frame, noisiest: Tensor) -> Tensor:
+    def _levels(self, frames: Sequence[Frame]) -> list[Tensor]:
+        """The noise level [B] that each frame is shown at: condition frames at none, or at that of the next picture that is painted."""
+        levels, painted = [], frames[-1].sigma
+        for frame in reversed(frames):
+            painted = painted if frame.condition else frame.sigma
+            levels.append(painted if self.shows_noise or not frame.condition else torch.zeros_like(frame.sigma))
+        return levels[::-1]
+
+    def _embed(self, frame: Frame, level: Tensor) -> Tensor:
         """Tokens [B, n, width] of a frame."""
         latent = frame.latent
         if self.shows_noise:
@@ -147,22 +155,15 @@ class WanDiT:
             if frame.condition:
                 generator = torch.Generator().manual_seed(frame.time)
                 noise = torch.randn(latent.shape[1:], generator=generator).to(latent)
-                level = noisiest.to(latent)[:, None, None, None]
-                latent = torch.cat([(1 - level) * latent + level * noise, shown, latent], dim=1)
+                share = level.to(latent)[:, None, None, None]
+                latent = torch.cat([(1 - share) * latent + share * noise, shown, latent], dim=1)
             else:
                 latent = torch.cat([latent, shown, torch.zeros_like(latent)], dim=1)
         return self.model.patch_embedding(latent.unsqueeze(2)).flatten(2).transpose(1, 2)
 
-    def _times(
-        self, frames: Sequence[Frame], noisiest: Tensor, counts: list[int], hidden: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Of every token the embedded timestep [B, N, width] and the modulations [B, N, 6, width]."""
+    def _times(self, sigma: Tensor, counts: list[int], hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Of every token the embedded timestep [B, N, width] and the modulations [B, N, 6, width], for levels [B, frames]."""
         embedder = self.model.condition_embedder
-        levels = [
-            noisiest if self.shows_noise else torch.zeros_like(frame.sigma) if frame.condition else frame.sigma
-            for frame in frames
-        ]
-        sigma = torch.stack(levels, dim=1)
         projected = embedder.timesteps_proj(sigma.flatten() * TIMESTEPS)
         temb = embedder.time_embedder(projected.to(embedder.time_embedder.linear_1.weight.dtype)).type_as(hidden)
         modulation = embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))

@@ -12,6 +12,7 @@ from diffusers import (
     UniPCMultistepScheduler,
     WanTransformer3DModel,
 )
+from safetensors.torch import load_file, save_file
 from tokenizers import trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -39,11 +40,11 @@ SIZES = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, 
 TEXT = ["Step 1: draw a red ball on the shelf.", "Now put the green cube beside it.", "How do I build a castle?"]
 
 
-def tokenizer(folder: Path, special: list[str]) -> Qwen2Tokenizer:
+def tokenizer(folder: Path, special: list[str], texts: list[str] = TEXT, size: int = 300) -> Qwen2Tokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     empty = Qwen2Tokenizer()
-    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False)
-    empty.backend_tokenizer.train_from_iterator(TEXT, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=sorted(ByteLevel.alphabet()), show_progress=False)
+    empty.backend_tokenizer.train_from_iterator(texts, trainer)
     trained = json.loads(empty.backend_tokenizer.to_str())["model"]
     made = Qwen2Tokenizer(vocab=trained["vocab"], merges=[tuple(merge) for merge in trained["merges"]])
     made.add_special_tokens({"additional_special_tokens": special})
@@ -55,8 +56,8 @@ def preprocessor(folder: Path, kind: str, **settings: object) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind, **settings}))
 
 
-def qwen2_5_vl(folder: Path) -> Path:
-    words = tokenizer(folder, QWEN)
+def qwen2_5_vl(folder: Path, hidden: int = 64, layers: int = 3, texts: list[str] = TEXT, vocabulary: int = 320) -> Path:
+    words = tokenizer(folder, QWEN, texts, vocabulary - 20)
     ids = dict(zip(QWEN, words.convert_tokens_to_ids(QWEN), strict=True))
     preprocessor(
         folder, "Qwen2VLImageProcessor", min_pixels=3136, max_pixels=12544, patch_size=14, temporal_patch_size=2, merge_size=2,
@@ -64,11 +65,14 @@ def qwen2_5_vl(folder: Path) -> Path:
     )  # fmt: skip
     config = Qwen2_5_VLConfig(
         text_config={
-            **SIZES, "vocab_size": 320, "intermediate_size": 96, "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+            **SIZES, "hidden_size": hidden, "num_hidden_layers": layers, "vocab_size": vocabulary,
+            "intermediate_size": hidden * 3 // 2, "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 1e6, "mrope_section": [hidden // 32, hidden * 3 // 64, hidden * 3 // 64]
+            },
         },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 14, "out_hidden_size": 64,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 14, "out_hidden_size": hidden,
             "fullatt_block_indexes": [1], "window_size": 56,
         },
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
@@ -76,6 +80,17 @@ def qwen2_5_vl(folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder, max_shard_size="200KB")
+    # The public configuration is older than transformers 5: the language model's settings stand beside the others.
+    path = folder / "config.json"
+    new = json.loads(path.read_text())
+    text, vision = new.pop("text_config"), new.pop("vision_config")
+    rope = text.pop("rope_parameters")
+    flat = {name: value for name, value in text.items() if name not in ("model_type", "dtype", "layer_types")}
+    flat |= {
+        "rope_theta": rope["rope_theta"], "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+        "torch_dtype": "float32", "vision_token_id": 0, "vision_config": vision | {"in_chans": 3, "spatial_patch_size": 14},
+    }  # fmt: skip
+    path.write_text(json.dumps(new | flat | {"model_type": "qwen2_5_vl"}))
     return folder
 
 
@@ -100,6 +115,11 @@ def qwen3_vl(folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     Qwen3VLForConditionalGeneration(config).save_pretrained(folder, max_shard_size="200KB")
+    path = folder / "config.json"
+    new = json.loads(path.read_text())
+    rope = new["text_config"].pop("rope_parameters")
+    new["text_config"] |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
+    path.write_text(json.dumps(new))
     return folder
 
 
@@ -129,7 +149,27 @@ def llava_onevision(folder: Path) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     LlavaOnevisionForConditionalGeneration(config).save_pretrained(folder, max_shard_size="200KB")
+    _rename(folder, "vision_tower.", "vision_tower.vision_model.")  # as transformers 4 called the tower's parts
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"use_image_newline_parameter": True}))
     return folder
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    """Changes how names of tensors begin, in all shards and in their index."""
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    for shard in sorted(set(content["weight_map"].values())):
+        tensors = load_file(folder / shard)
+        renamed = {
+            new + name.removeprefix(old) if name.startswith(old) else name: each for name, each in tensors.items()
+        }
+        save_file(renamed, folder / shard, {"format": "pt"})
+    content["weight_map"] = {
+        new + name.removeprefix(old) if name.startswith(old) else name: shard
+        for name, shard in content["weight_map"].items()
+    }
+    index.write_text(json.dumps(content))
 
 
 def vae(folder: Path) -> None:
@@ -139,18 +179,19 @@ def vae(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def cosmos(folder: Path, states: int = 192) -> Path:
+def cosmos(folder: Path, states: int = 192, channels: int = 4, heads: int = 2, layers: int = 2) -> Path:
     """A Cosmos-Predict2.5, whose own projection reads `states` numbers a token."""
     torch.manual_seed(0)
     CosmosTransformer3DModel(
-        in_channels=5, out_channels=4, num_attention_heads=2, attention_head_dim=24, num_layers=2, text_embed_dim=32,
+        in_channels=channels + 1, out_channels=channels, num_attention_heads=heads, attention_head_dim=24, num_layers=layers,
+        text_embed_dim=32,
         adaln_lora_dim=8, max_size=(32, 32, 32), patch_size=(1, 2, 2), rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True,
         extra_pos_embed_type=None, use_crossattn_projection=True, crossattn_proj_in_channels=states,
         encoder_hidden_states_channels=32,
     ).save_pretrained(folder / "transformer", max_shard_size="200KB")  # fmt: skip
     vae(folder / "vae")
     UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
+        prediction_type="flow_prediction", use_flow_sigmas=True, use_karras_sigmas=True, sigma_max=200.0, sigma_min=0.01
     ).save_pretrained(folder / "scheduler")
     return folder
 

@@ -18,7 +18,7 @@ Config = Annotated[
     Path, typer.Argument(help="A TOML file: the model's folder, the documents, the stage; docs/training.md.")
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder; its model is in OUTPUT/model.")]
-Minutes = Annotated[float | None, typer.Option(min=0.01, help="Stop after so long; the next call goes on.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after so long; the next call goes on.")]
 Device = Annotated[
     str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda; a GPU, where there is one, without it.")
 ]

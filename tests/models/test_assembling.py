@@ -43,7 +43,7 @@ def test_the_command_puts_a_model_together(
     assert "connector: the transformer's own crossattn_proj, 192 -> 32" in shown.err
     assert f"{BOV}: token 307, begins as <|vision_start|>" in shown.err
     pipeline = DuoGenPipeline.from_pretrained(out)
-    assert pipeline.config.attention_mode == "full" and pipeline.scheduler.config.shift == 5.0
+    assert pipeline.config.attention_mode == "full" and pipeline.scheduler.config.shift == 7.16
     assert not pipeline.transformer.config.use_crossattn_projection
     assert {path.suffix for path in out.rglob("*") if path.is_file()} <= {".json", ".safetensors", ".jinja", ".txt"}
     drawn = duogen.load(out).draw("a red ball")

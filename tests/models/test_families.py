@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import torch
 from checkpoints import DITS, MLLMS
 from PIL import Image
 
+from duogen.cli import run
+from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.models import strict
 from duogen.models.assembling import assemble, matched
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
+from duogen.training.documents import write_documents
 
 PAIRS = list(product(MLLMS, DITS))
 
@@ -85,6 +89,81 @@ def test_layer_by_layer_gives_the_same(assembled: dict[tuple[str, str], Path]) -
         session.ask()
         latents.append(session.paint(PaintSettings(steps=2, guidance=2.0, width=32, height=48)).latent)
     assert torch.allclose(*latents, atol=2e-5)
+
+
+@pytest.fixture(scope="session")
+def tuned(
+    assembled: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """An MLLM that stage 1 has taught one answer by heart, with three pictures."""
+    home = tmp_path_factory.mktemp("tuned")
+    document = Document()
+    document.add_request("Draw three balls.")
+    document.add_message("assistant")
+    for colour in ("red", "green", "blue"):
+        document.add_text(f"A {colour} ball.\n")
+        document.add_picture(Picture.from_image(picture(48, 48)))
+    document.add_text("Done.")
+    write_documents([document] * 4, home / "documents.jsonl")
+    (home / "config.toml").write_text(
+        f"""
+        model = "{assembled[request.param, "cosmos-predict2.5"]}"
+        [data]
+        train = ["documents.jsonl"]
+        [stage1]
+        steps = 70
+        packs_per_step = 1
+        pack_tokens = 700
+        learning_rate = 4e-3
+        precision = "float32"
+        """
+    )
+    assert run(["train", "stage1", str(home / "config.toml"), "-o", str(home / "run"), "-q"]) == 0
+    return home / "run" / "model" / "mllm"
+
+
+@pytest.mark.parametrize("tuned", list(MLLMS), indirect=True)
+def test_each_pair_plans_three_pictures(
+    assembled: dict[tuple[str, str], Path], tuned: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """From public checkpoints to a plan: put together, tuned, saved, loaded, asked."""
+    mllm = request.node.callspec.params["tuned"]
+    for dit in DITS:
+        folder = tmp_path / dit
+        shutil.copytree(assembled[mllm, dit], folder)
+        shutil.rmtree(folder / "mllm")
+        shutil.copytree(tuned, folder / "mllm")
+        assert (
+            run(
+                [
+                    "plan",
+                    "Draw three balls.",
+                    "-m",
+                    str(folder),
+                    "-o",
+                    str(tmp_path / f"plan-{dit}"),
+                    "--steps",
+                    "2",
+                    "-q",
+                ]
+            )
+            == 0
+        )
+        plan = Document.load(tmp_path / f"plan-{dit}")
+        assert [part.type for part in plan.messages[-1].content] == ["text", "image"] * 3 + ["text"]
+        assert plan.messages[-1].text.split() == [
+            "A",
+            "red",
+            "ball.",
+            "A",
+            "green",
+            "ball.",
+            "A",
+            "blue",
+            "ball.",
+            "Done.",
+        ]
+        assert len({part.sha256 for part in plan.images}) == 3
 
 
 def test_what_a_transformer_cannot_do_is_said(assembled: dict[tuple[str, str], Path]) -> None:

@@ -29,7 +29,7 @@ class StageConfig(_Section):
 
     steps: int = Field(ge=1)
     packs_per_step: int = Field(8, ge=1, description="over all processes; divisible by their number")
-    pack_tokens: int = Field(8192, ge=64, description="tokens of the MLLM in a pack, at most")
+    pack_tokens: int = Field(8192, ge=16, description="tokens of the MLLM in a pack, at most")
     learning_rate: float = Field(gt=0)
     final_learning_rate: float = Field(0.1, ge=0, le=1, description="share of the rates that is left at the last step")
     warmup_steps: int = Field(0, ge=0)

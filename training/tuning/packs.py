@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from duogen.document import Document
+from duogen.document import Document, Picture
 from duogen.models.layout import Slot, lay_out, turns_of
 from duogen.models.processor import DuoGenProcessor
 
@@ -21,8 +20,7 @@ class Placed:
     start: int
     end: int
     slots: list[Slot]
-    images: list[Image.Image]
-    shas: list[str]
+    pictures: list[Picture]
 
 
 @dataclass
@@ -44,17 +42,19 @@ def packed(
     processor: DuoGenProcessor,
     system_prompt: str | None = None,
     lengths: Sequence[int] | None = None,
+    unseen: bool = False,
 ) -> Pack:
     """A pack of documents.
 
     Args:
         lengths: how many tokens of each are taken, where not all are: pictures behind them aren't seen by the MLLM.
+        unseen: leave the pictures' pixels away.
     """
     ids: list[int] = []
     trained: list[bool] = []
     positions, orders, pixels, grids, dialogues = [], [], [], [], []
     for index, document in enumerate(documents):
-        tape, patches = lay_out(turns_of(document, system_prompt), processor)
+        tape, patches = lay_out(turns_of(document, system_prompt, unseen), processor)
         length = len(tape.ids) if lengths is None else lengths[index]
         start = len(ids)
         ids += tape.ids[:length]
@@ -66,9 +66,8 @@ def packed(
             own = torch.tensor([slot.grid for slot in seen])
             pixels.append(patches[: sum(processor.pixel_rows(own))])
             grids.append(own)
-        parts = document.images
-        images = [document.picture(part).image() for part in parts]
-        dialogues.append(Placed(start, len(ids), tape.slots, images, [part.sha256 for part in parts]))
+        pictures = [document.picture(part) for part in document.images]
+        dialogues.append(Placed(start, len(ids), tape.slots, pictures))
     return Pack(
         torch.tensor([ids]),
         torch.cat(positions, dim=1)[:, None],

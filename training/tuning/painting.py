@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from duogen.document import write_atomically
+from duogen.document import Document, Picture, write_atomically
 from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, DiT, Frame
 from duogen.models.layout import Slot
 from duogen.models.mllm import batch_states
+from duogen.models.processor import DuoGenProcessor
 from duogen.models.upstream import Model
 from duogen.training.tuning.config import Stage2Config
 from duogen.training.tuning.packing import Sample
-from duogen.training.tuning.packs import Pack
+from duogen.training.tuning.packs import Pack, packed
 from duogen.training.tuning.records import Measure
 
 
@@ -196,65 +196,50 @@ class LatentCache:
         self.pipeline, self.folder = pipeline, folder
 
     @torch.no_grad()
-    def __call__(self, image: Image.Image, sha256: str) -> Tensor:
+    def __call__(self, picture: Picture) -> Tensor:
         """The latent [1, C, h, w] of a picture, in float32, in the host's memory."""
-        path = self.folder / sha256[:2] / f"{sha256}.safetensors"
-        if path.exists():
-            return load_file(path)["latent"]
-        latent = self.pipeline.encode_picture(image).float().cpu().contiguous()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        save_file({"latent": latent}, temporary)
-        write_atomically(path, temporary.read_bytes())
-        temporary.unlink()
-        return latent
+        path = self.folder / picture.sha256[:2] / f"{picture.sha256}.safetensors"
+        if not path.exists():
+            latent = self.pipeline.encode_picture(picture.image()).float().cpu().contiguous()
+            write_atomically(path, save({"latent": latent}))
+        return load_file(path)["latent"]
 
 
 class StateCache:
-    """Hidden states of whole documents, in the host's memory, the ones used longest ago given up first.
+    """Hidden states of documents, in the host's memory, those used longest ago given up first.
+
+    A document's states are always computed of it alone, and all of it that any target reads: they are the same bits however it is packed,
+    and whether they were kept or not.
 
     Args:
         budget: bytes.
     """
 
-    def __init__(self, mllm: Model, budget: int) -> None:
-        self.mllm, self.budget, self.used = mllm, budget, 0
-        self._kept: OrderedDict[int, Tensor] = OrderedDict()
+    def __init__(self, mllm: Model, processor: DuoGenProcessor, prompt: str | None, budget: int) -> None:
+        self.mllm, self.processor, self.prompt, self.budget, self.used = mllm, processor, prompt, budget, 0
+        self._kept: OrderedDict[object, Tensor] = OrderedDict()
 
     @torch.no_grad()
-    def __call__(self, pack: Pack, samples: Sequence[Sample]) -> Tensor:
-        """The states [1, S, layers, hidden] of a pack, on the MLLM's device."""
-        parts = [
-            self._known(sample.number, placed.end - placed.start)
-            for sample, placed in zip(samples, pack.dialogues, strict=True)
-        ]
-        if all(part is not None for part in parts):
-            return torch.cat([part for part in parts if part is not None])[None].to(self.mllm.device)
-        _, states, _ = batch_states(self.mllm, pack.ids, pack.positions, pack.pixels, pack.grids, pack.order)
-        if self.budget:
-            for sample, placed in zip(samples, pack.dialogues, strict=True):
-                self._keep(sample.number, states[0, placed.start : placed.end].cpu())
-        return states
+    def __call__(self, document: Document, measure: Measure, key: object) -> Tensor:
+        """The states [S, layers, hidden] of the tokens before a document's last `<BOV>`.
 
-    def _known(self, number: int, length: int) -> Tensor | None:
-        """Of the first so many tokens: what follows them makes no difference to them."""
-        states = self._kept.get(number)
-        if states is None or len(states) < length:
-            return None
-        self._kept.move_to_end(number)
-        return states[:length]
-
-    def _keep(self, number: int, states: Tensor) -> None:
-        old = self._kept.pop(number, None)
-        if old is not None and len(old) >= len(states):
-            states = old
-        elif old is not None:
-            self.used -= old.nbytes
-        self.used += states.nbytes if states is not old else 0
-        self._kept[number] = states
+        Args:
+            key: tells the document from others.
+        """
+        known = self._kept.get(key)
+        if known is not None:
+            self._kept.move_to_end(key)
+            return known
+        last = max(slot.asked for slot in measure.slots if slot.generated)
+        pack = packed([document], self.processor, self.prompt, [last])
+        _, states, _ = batch_states(self.mllm, pack.ids, pack.positions, pack.pixels, pack.grids)
+        kept = states[0].cpu()
+        self._kept[key] = kept
+        self.used += kept.nbytes
         while self.used > self.budget:
             _, gone = self._kept.popitem(last=False)
             self.used -= gone.nbytes
+        return kept
 
 
 def free(painter: Painter, config: Stage2Config) -> list[dict[str, Any]]:

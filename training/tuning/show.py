@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from duogen.document import Picture, write_atomically
+from duogen.document import write_atomically
 from duogen.tools.export import render
 from duogen.training.tuning.packs import Pack
 
@@ -18,8 +18,8 @@ def show(stage: Any, number: int, folder: Path) -> str:
         tokens are one line.
     """
     batch = stage.batch(number)
-    pack: Pack = batch if isinstance(batch, Pack) else batch[0]
-    shown = [] if isinstance(batch, Pack) else batch[2]
+    pack: Pack = batch if isinstance(batch, Pack) else batch.pack
+    shown = [] if isinstance(batch, Pack) else batch.shown
     tokenizer = stage.processor.tokenizer
     pad = stage.processor.id(stage.processor.image_token)
     lines, parts = [], []
@@ -45,7 +45,7 @@ def show(stage: Any, number: int, folder: Path) -> str:
             if each.dialogue == index
         ]
         lines += [f"  {line}" for line in canvases]
-        pictures = [Picture.from_image(image).data_url for image in placed.images]
+        pictures = [picture.data_url for picture in placed.pictures]
         parts.append({"tokens": tokens, "pictures": pictures, "canvases": canvases})
     write_atomically(folder / "batch.html", render("pack.html.j2", documents=parts, number=number).encode())
     return "\n".join([*lines, str(folder / "batch.html")])

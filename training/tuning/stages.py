@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,8 +69,12 @@ class LanguageStage(Stage):
         return {"accuracy": right, "emission_f1": language.emission_f1(counts), "tokens": counts["tokens"]}
 
 
-class Aligned(tuple[Pack, list[Sample], list[Canvas]]):
-    """A pack for stage 2: its documents up to their last targets, their turns, and what the DiT is shown."""
+class Aligned(NamedTuple):
+    """A pack for stage 2: its documents up to their last targets, what the DiT is shown, and the MLLM's states [1, S, layers, hidden]."""
+
+    pack: Pack
+    shown: list[Canvas]
+    states: Tensor
 
 
 class PaintingStage(Stage):
@@ -85,7 +89,7 @@ class PaintingStage(Stage):
         pipeline.mllm.requires_grad_(False).eval().to(world.device, self.saved_type("mllm"))
         pipeline.vae.requires_grad_(False).eval().to(world.device)
         self.latents = LatentCache(pipeline, folder / "latents")
-        self.states = StateCache(pipeline.mllm, stage.state_cache_mb * 2**20)
+        self.states = StateCache(pipeline.mllm, self.processor, self.prompt, stage.state_cache_mb * 2**20)
 
     @property
     def causal(self) -> bool:
@@ -145,21 +149,21 @@ class PaintingStage(Stage):
             taken = costs_of(each, target, self.causal)
             assert taken is not None
             lengths.append(taken[0])
-        pack = packed([records[sample.number] for sample in samples], self.processor, self.prompt, lengths)
-        latents = [
-            [self.latents(image, sha) for image, sha in zip(placed.images, placed.shas, strict=True)]
-            for placed in pack.dialogues
-        ]
+        documents = [records[sample.number] for sample in samples]
+        pack = packed(documents, self.processor, self.prompt, lengths, unseen=True)
+        latents = [[self.latents(picture) for picture in placed.pictures] for placed in pack.dialogues]
         shown = painting.canvases(pack, samples, targets, latents, self.stage, self.causal, self.config.seed)
-        return Aligned((pack, samples, shown))
+        states = [
+            self.states(document, each, (id(records), sample.number))[:length]
+            for document, each, sample, length in zip(documents, own, samples, lengths, strict=True)
+        ]
+        return Aligned(pack, shown, torch.cat(states)[None])
 
     def weight(self, batch: Aligned) -> int:
-        return sum(each.wanted is not None for each in batch[2])
+        return sum(each.wanted is not None for each in batch.shown)
 
     def loss(self, batch: Aligned) -> tuple[Tensor, dict[str, Tensor]]:
-        pack, samples, shown = batch
-        states = self.states(pack, samples).to(self.world.device, torch.float32)
-        return self.trained.module(states, shown)
+        return self.trained.module(batch.states.to(self.world.device, torch.float32), batch.shown)
 
     def told(self, counts: dict[str, float]) -> dict[str, float]:
         return {"targets": counts["targets"]}
