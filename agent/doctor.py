@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
-import struct
 from pathlib import Path
-
-from duogen.errors import InputError
 
 PACKAGES = ("torch", "transformers", "diffusers", "langgraph", "pydantic")
 EXTRAS = ("xformers", "vllm", "onnxruntime", "onnxruntime-gpu", "openai", "fastapi", "mcp", "gradio")
 
 
-def examine(model: Path | None) -> dict[str, dict[str, str]]:
+def examine(model: Path | None, memory: str = "", device: str | None = None) -> dict[str, dict[str, str]]:
     """The report, by heading. Weights are sized from their file headers; nothing is loaded.
 
+    Args:
+        memory: how weights are to be kept (`duogen.models.keeping`).
+        device: what the model is to run on, whether it is there or not.
+
     Raises:
-        InputError: no model there.
+        InputError: no model there, or no such way to keep weights.
     """
     import torch
 
     from duogen.loading import DEFAULT_MODEL
     from duogen.models.attention import backend
+    from duogen.models.keeping import Keeping
+    from duogen.models.needs import Work, needs_of, parameters
 
     folder = DEFAULT_MODEL if model is None else model
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"{folder}: not a DuoGen model folder (no model_index.json in it)")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    machine = {"python": platform.python_version(), "device": device, "attention backend": backend(device)}
-    if device == "cuda":
+    keeping = Keeping.parse(memory)
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    machine = {"python": platform.python_version(), "device": here, "attention backend": backend(here)}
+    if here == "cuda":
         free, total = torch.cuda.mem_get_info()
         machine["GPU memory"] = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     else:
@@ -39,14 +40,18 @@ def examine(model: Path | None) -> dict[str, dict[str, str]]:
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
             machine["memory"] = f"{total / 2**30:.1f} GiB"
-    sizes = {part.name: count for part in sorted(folder.iterdir()) if (count := _parameters(part))}
-    needs = {f"{name} parameters": f"{count:,}" for name, count in sizes.items()}
-    needs["weights in memory"] = f"{sum(sizes.values()) * 4 / 2**20:.0f} MiB (float32)"
+    needs = needs_of(folder, keeping, device or here, Work())
+    said = {f"{name} parameters": f"{parameters(folder / name):,}" for name in needs.weights}
+    said |= {f"{name} weights": _size(count) for name, count in needs.weights.items()}
+    said["work on a plan"] = f"{_size(needs.working)} (8 pictures of 512 x 512, 4,000 tokens)"
+    if needs.device:
+        said["GPU memory"] = _size(needs.device)
+    said["host memory"] = f"{_size(needs.host + _resident())}, of which Python and its libraries {_size(_resident())}"
     return {
         "machine": machine,
         "packages": {name: _version(name) for name in PACKAGES},
         "extras": {name: _version(name) for name in EXTRAS},
-        f"model {folder.name}": needs,
+        f"model {folder.name}": said,
     }
 
 
@@ -57,16 +62,15 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _parameters(folder: Path) -> int:
-    """How many numbers the safetensors files of a folder hold, from their headers."""
-    total = 0
-    for path in folder.glob("*.safetensors") if folder.is_dir() else []:
-        with open(path, "rb") as file:
-            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                count = 1
-                for side in entry["shape"]:
-                    count *= side
-                total += count
-    return total
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _resident() -> int:
+    """Bytes of memory that this process takes, with all that a model needs imported."""
+    import resource
+
+    import duogen.models.session  # noqa: F401
+
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from duogen.agent.cli import AsJson, Model, must_be_new
+from duogen.agent.cli import AsJson, Device, Memory, Model, must_be_new
 from duogen.errors import InputError
 
 
@@ -56,11 +56,11 @@ def assemble(
     print(output)
 
 
-def doctor(model: Model = None, as_json: AsJson = False) -> None:
+def doctor(model: Model = None, memory: Memory = "", device: Device = None, as_json: AsJson = False) -> None:
     """Say what is installed, what will be used, and how much memory the model needs."""
     from duogen.agent.doctor import examine
 
-    report = examine(model)
+    report = examine(model, memory, device)
     if as_json:
         print(json.dumps(report, indent=2))
         return

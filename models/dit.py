@@ -148,6 +148,7 @@ class CosmosDiT:
     def run_as_modules(self) -> None:
         for block in self.model.transformer_blocks:
             block.forward = partial(self._run, block)
+            block.is_ours = True
 
     def __call__(
         self,
@@ -309,7 +310,7 @@ def run_block(
 ) -> tuple[Tensor, KeyValue]:
     """A block of a transformer: as a module, where it is to be run so, and without keeping what is inside it for the gradient, where
     the model's ``gradient_checkpointing`` is on."""
-    call = block if "forward" in vars(block) else partial(run, block)
+    call = block if getattr(block, "is_ours", False) else partial(run, block)
     if model.gradient_checkpointing and torch.is_grad_enabled():
         return checkpoint(call, *given, use_reentrant=False)
     return call(*given)

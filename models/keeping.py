@@ -112,10 +112,10 @@ def load_kept(folder: Path, keeping: Keeping, device: str) -> DuoGenPipeline:
 def _quantiser(library: str, kind: str, dtype: torch.dtype) -> Any:
     """The configuration of a quantiser, as transformers or diffusers take it."""
     package = QUANTISERS[kind]
-    if importlib.util.find_spec(package) is None:
-        raise not_installed(package, "quant")
     if kind == "nf4" and not torch.cuda.is_available():
         raise InputError("nf4 needs a GPU")
+    if importlib.util.find_spec(package) is None:
+        raise not_installed(package, "quant")
     module = __import__(library)
     if kind == "nf4":
         return module.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

@@ -60,6 +60,7 @@ class WanDiT:
     def run_as_modules(self) -> None:
         for block in self.model.blocks:
             block.forward = partial(self._run, block)
+            block.is_ours = True
 
     def __call__(
         self,

@@ -68,12 +68,12 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_train_in_slices(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["train", "debug", "-o", "run", "-q"]
+    arguments = ["train", "world", "debug", "-o", "run", "-q"]
     assert run([*arguments, "--only", "tokenizer", "--only", "codec"]) == 0
     assert run([*arguments, "--only", "pretrain", "--minutes", "0.01"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == ["tokenizer: done", "codec: done"]
     assert run([*arguments, "--only", "paint"]) == 2
-    assert run(["train", "nonsense"]) == 2
+    assert run(["train", "world", "nonsense"]) == 2
 
 
 def test_eval_world(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +185,15 @@ def test_settings_files(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--help"], ["plan", "--help"], ["train", "-h"], ["eval", "world", "--help"]):
+    for arguments in (
+        ["--help"],
+        ["plan", "--help"],
+        ["train", "-h"],
+        ["train", "stage1", "-h"],
+        ["assemble", "-h"],
+        ["data", "world", "-h"],
+        ["eval", "world", "--help"],
+    ):
         assert run(arguments) == 0
         assert "Usage" in capsys.readouterr().out
     assert run(["--version"]) == 0

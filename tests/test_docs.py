@@ -29,6 +29,17 @@ def test_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert json.loads(config)["mcpServers"]["duogen"]["args"][0] == "mcp"
 
 
+def test_training(tmp_path: Path) -> None:
+    from duogen.training.tuning.config import load_tuning
+
+    written = blocks("training.md", "toml")
+    assert len(written) == 2
+    for block in written:
+        (tmp_path / "tune.toml").write_text(block)
+        config = load_tuning(tmp_path / "tune.toml")
+        assert config.stage1 is not None and config.stage2 is not None and config.model == tmp_path / "my-duogen"
+
+
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_what_documents_link_to_exists(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

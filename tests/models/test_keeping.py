@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def test_weights_in_other_numbers(folder: Path) -> None:
     assert (dialogue(half) - exact).abs().max() < 0.3
 
 
+@pytest.mark.skipif(find_spec("torchao") is None, reason="torchao isn't installed; .ci/run installs it for this test")
 def test_quantised(folder: Path) -> None:
     whole, small = load_kept(folder, Keeping(), "cpu"), load_kept(folder, Keeping.parse("int8,float32"), "cpu")
     weight = small.mllm.model.language_model.layers[0].mlp.up_proj.weight

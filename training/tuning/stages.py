@@ -34,6 +34,10 @@ class LanguageStage(Stage):
         if self.stage.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         groups, self._peft = language.free(model, self.stage, pipeline.processor)
+        if self.stage.precision == "bfloat16" and self.world.size == 1:
+            for weight in model.parameters():  # shards of one layer must be of one type
+                if not weight.requires_grad:
+                    weight.data = weight.data.to(torch.bfloat16)
         speaker = language.Speaker(model, pipeline.processor, always_sees=self.world.size > 1)
         return Trained(speaker, groups, blocks)
 

@@ -119,6 +119,15 @@ def test_adapters_of_stage_1(setting: Any, tmp_path: Path) -> None:
     assert changed == [int(ids[0, -1])], "of all words <BOV> alone has learned"
 
 
+def test_what_is_not_trained_is_kept_in_half_the_memory(setting: Any, tmp_path: Path) -> None:
+    path = setting(extra="stage1:lora_rank = 4")
+    path.write_text(path.read_text().replace('precision = "float32"', 'precision = "bfloat16"'))
+    stage = stage_of(path, "stage1", tmp_path)
+    kinds = {weight.requires_grad: weight.dtype for weight in stage.pipeline.mllm.model.language_model.parameters()}
+    assert kinds == {False: torch.bfloat16, True: torch.float32}
+    assert stage.run(None, True)
+
+
 def test_adapters_of_stage_2_load_with_diffusers(setting: Any, tmp_path: Path) -> None:
     path = setting(extra="stage2:lora_rank = 4")
     assert run(["train", "stage2", str(path), "-o", str(tmp_path / "run"), "-q"]) == 0
@@ -175,10 +184,11 @@ def test_a_batch_can_be_looked_at(setting: Any, tmp_path: Path, capsys: pytest.C
         assert run(["train", "show-batch", str(path), "-o", str(tmp_path / name), "--stage", name]) == 0
         shown = capsys.readouterr().out
         assert "document 0: tokens 0 to" in shown, shown
-        assert "'<|image_pad|> x 9'" in shown and "trained  '<BOV>'" in shown
+        assert ("'<|image_pad|> x 9'" in shown) == (name == "stage1") and "trained  '" in shown
+        assert ("trained  '<BOV>'" in shown) == (name == "stage1"), "stage 2 ends before the last <BOV>"
         assert ("target, noise level" in shown) == (name == "stage2")
         page = (tmp_path / name / "batch.html").read_text()
-        assert "<img src=" in page and "&lt;BOV&gt;" in page
+        assert "<img src=" in page and "&lt;|im_start|&gt;" in page
 
 
 def test_bad_input_is_said_in_a_line(
