@@ -98,6 +98,14 @@ class DiT(Protocol):
         """
 
 
+def unpatchified(tokens: Tensor, latent: Tensor, patch: int) -> Tensor:
+    """Tokens [B, n, p * p * C] as a latent of that shape, [B, C, h, w]."""
+    p = patch
+    rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
+    tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
+    return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
 def patch_positions(frame: Frame, patch: int) -> Tensor:
     """Time, height and width index of every token of a frame, [n, 3]."""
     sides = (torch.arange(side // patch, device=frame.latent.device) for side in frame.latent.shape[-2:])
@@ -260,14 +268,8 @@ class CosmosDiT:
 
         Of a predicted sample it is the way to it, bounded where hardly any noise is left.
         """
-        said = self.unpatchify(answer, latents)
+        said = unpatchified(answer, latents, self.patch)
         return said if self.prediction == "velocity" else (latents - said) / sigma.clamp_min(SMALLEST_SIGMA)
-
-    def unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
-        p = self.patch
-        rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
-        tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
-        return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
     # Positions
 

@@ -22,7 +22,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from duogen.models.attention import as_bias, attend
-from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions, run_block
+from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions, run_block, unpatchified
 
 TIMESTEPS = 1000
 MASK_CHANNELS = 4
@@ -99,7 +99,9 @@ class WanDiT:
         shift, scale = (model.scale_shift_table.to(hidden.device).unsqueeze(0) + temb.unsqueeze(2)).unbind(2)
         normed = (model.norm_out(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         pieces = model.proj_out(normed).split(counts, dim=1)
-        velocities = [self._unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
+        velocities = [
+            unpatchified(piece, frame.latent, self.patch) for piece, frame in zip(pieces, frames, strict=True)
+        ]
         return DiTOutput(velocities, kept, middle)
 
     def _run(
@@ -181,12 +183,6 @@ class WanDiT:
             angles.append(positions[:, axis : axis + 1].double() * 10000.0**-steps)
         angle = torch.cat(angles, dim=-1)
         return angle.cos().float(), angle.sin().float()
-
-    def _unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
-        p = self.patch
-        rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
-        tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
-        return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
     @staticmethod
     def _heads(x: Tensor, attn: Any) -> Tensor:

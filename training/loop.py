@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from rich.console import Console
@@ -29,7 +30,15 @@ StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
 """(step, generator) -> its loss and what else to log; called for every step in order."""
 
 
-def schedule(config: OptimConfig, step: int) -> float:
+class Schedule(Protocol):
+    """What decides the learning rates' course."""
+
+    steps: int
+    warmup_steps: int
+    final_learning_rate: float
+
+
+def schedule(config: Schedule, step: int) -> float:
     """Share of the learning rates at a step: linear warm-up, then a half cosine down to the final share."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps

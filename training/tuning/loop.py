@@ -7,7 +7,6 @@ turn. So a run that was interrupted goes on as if it had not been.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from duogen.errors import InputError
+from duogen.training.loop import schedule
 from duogen.training.tuning.config import StageConfig
 from duogen.training.tuning.sharding import Saved, World, local, synchronise
 
@@ -40,15 +40,6 @@ class Work(Protocol):
 
     def told(self, counts: dict[str, float]) -> dict[str, float]:
         """What is logged of a step's counts."""
-
-
-def share_of_rate(config: StageConfig, step: int) -> float:
-    """Share of the learning rates at a step: linear warm-up, then half a cosine down to the final share."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    gone = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    low = config.final_learning_rate
-    return low + (1 - low) * (1 + math.cos(math.pi * min(gone, 1.0))) / 2
 
 
 class Loop:
@@ -126,7 +117,7 @@ class Loop:
         self.saved.save(self.module, self.optimizer, self.ema, self.step)
 
     def _step(self) -> dict[str, float]:
-        share = share_of_rate(self.config, self.step)
+        share = schedule(self.config, self.step)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * share
         began, each = time.monotonic(), self.config.packs_per_step // self.world.size
