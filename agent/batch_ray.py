@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class RayEngine:
         blocks = -(-len(items) // self.at_once)
         rows = [{"item": json.dumps(_packed(item))} for item in items]
         made = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            _Actor, fn_constructor_args=[self, batch.folder.absolute(), batch.beside.absolute(), batch.shard],
+            _Actor, fn_constructor_args=[replace(self, model=self.model and self.model.absolute()), batch.folder.absolute(), batch.beside.absolute(), batch.shard],
             compute=ActorPoolStrategy(size=min(self.workers, blocks), max_tasks_in_flight_per_actor=1),
             batch_size=None, batch_format="numpy", num_gpus=self.gpus or None,
         )  # fmt: skip

@@ -17,6 +17,8 @@ from duogen.agent.plan import MAX_PICTURES, checked
 from duogen.errors import DuoGenError, InputError, first_fault
 from duogen.tools.image import MAX_REQUEST
 
+RESERVED = re.compile(r"line-\d+|(journal|manifest|index)([.-].*)?")
+"""Ids that lines without one get, and files of the batch's own."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -139,6 +141,8 @@ def _item(number: int, fields: dict[str, Any] | str) -> Item:
         return Item(number, name, None, first_fault(error, "line")[:300])
     except DuoGenError as error:
         return Item(number, name, None, str(error))
+    if line.custom_id is not None and line.custom_id != name and RESERVED.fullmatch(line.custom_id):
+        return Item(number, name, None, f"custom_id: {line.custom_id} is a name that the batch needs itself")
     if line.custom_id is not None and not ID.fullmatch(line.custom_id):
         return Item(
             number,

@@ -169,6 +169,9 @@ def assemble(
     multiple = factor * parts.transformer_config.get("patch_size", (1, 2, 2))[1]
     if size % multiple:
         raise InputError(f"the size must be a multiple of {multiple} for this model, not {size}")
+    shows_noise = parts.transformer_config["in_channels"] == 2 * parts.vae_config.get("z_dim", 16) + MASK_CHANNELS
+    if mode == "causal" and shows_noise:
+        raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:

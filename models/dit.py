@@ -56,6 +56,13 @@ class DiTOutput(NamedTuple):
     middle: Sequence[Tensor] = ()
 
 
+class Uncast:
+    """Tensors that aren't found by hooks which cast what a module is given: angles and targets lose too much in bfloat16."""
+
+    def __init__(self, tensors: Any) -> None:
+        self.tensors = tensors
+
+
 class DiT(Protocol):
     """What the sampler needs of a diffusion transformer."""
 
@@ -68,11 +75,12 @@ class DiT(Protocol):
     def tokens_of(self, latent: Tensor) -> int:
         """How many tokens a latent [.., h, w] takes."""
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
         """Which of `length` text tokens a picture reads, boolean [.., heads or 1, length].
 
         Args:
             starts, ends: [..], where a picture's last text segment begins, and one past the last token it may read.
+            bases: [..], where its dialogue begins, if that isn't the first token.
         """
 
     def run_as_modules(self) -> None:
@@ -135,14 +143,15 @@ class CosmosDiT:
     def tokens_of(self, latent: Tensor) -> int:
         return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
         token = torch.arange(length, device=ends.device)
-        text = token < ends[..., None]
+        first = torch.zeros_like(ends) if bases is None else bases
+        text = (token < ends[..., None]) & (token >= first[..., None])
         if not self.segment_heads:
             return text[..., None, :]
         # Where there is no last segment (guidance's negative branch), the first token stands for it.
         empty = (starts >= ends)[..., None]
-        segment = torch.where(empty, token == 0, text & (token >= starts[..., None]))
+        segment = torch.where(empty, token == first[..., None], text & (token >= starts[..., None]))
         others = self.model.config.num_attention_heads - self.segment_heads
         return torch.stack([segment] * self.segment_heads + [text] * others, dim=-2)
 
@@ -170,7 +179,7 @@ class CosmosDiT:
         counts = [self.tokens_of(frame.latent) for frame in frames]
         hidden = torch.cat([self._embed(frame) for frame in frames], dim=1)
         positions = torch.cat([self.positions(frame) for frame in frames])
-        rotary, learned = self.rotary(positions), self.learned(positions)
+        rotary, learned = Uncast(self.rotary(positions)), self.learned(positions)
         sigma = torch.stack([frame.sigma for frame in frames], dim=1)
         temb, embedded = model.time_embed(hidden, sigma.flatten())
         # Modulation is computed once a frame and spread over its tokens.
@@ -217,7 +226,7 @@ class CosmosDiT:
         temb: Tensor,
         embedded: Tensor,
         counts: list[int],
-        rotary: tuple[Tensor, Tensor],
+        rotary: Uncast,
         learned: Tensor | None,
         self_bias: Tensor | None,
         cross_bias: Tensor | None,
@@ -231,8 +240,8 @@ class CosmosDiT:
         query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
         key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
         value = self._heads(attn.to_v(normed), attn.heads)
-        query = apply_rotary_emb(query, rotary, use_real_unbind_dim=-2)
-        key = apply_rotary_emb(key, rotary, use_real_unbind_dim=-2)
+        query = apply_rotary_emb(query, rotary.tensors, use_real_unbind_dim=-2)
+        key = apply_rotary_emb(key, rotary.tensors, use_real_unbind_dim=-2)
         own = key, value
         if past is not None:
             key, value = (_join(old, new) for old, new in zip(past, own, strict=True))
@@ -295,7 +304,9 @@ class CosmosDiT:
         if table is None:
             return None
         time, rows, columns = positions.unbind(-1)
-        total = table.pos_emb_t[time] + table.pos_emb_h[rows] + table.pos_emb_w[columns]
+        # Read without a call of the module, which offloading would wait for.
+        tables = (each.to(positions.device) for each in (table.pos_emb_t, table.pos_emb_h, table.pos_emb_w))
+        total = sum(each[index] for each, index in zip(tables, (time, rows, columns), strict=True))
         return total / (table.eps + total.square().mean(-1, keepdim=True).sqrt())
 
     @staticmethod

@@ -63,6 +63,8 @@ class Keeping:
             if kind in given:
                 raise InputError(f"{word!r}: there is {given[kind]!r} already")
             given[kind] = True if kind == "tiling" else word.removeprefix("offload-")
+        if given.get("quantize") == "nf4" and "offload" in given:
+            raise InputError("nf4 weights can't wait in the host's memory: leave the offloading away")
         return cls(**given)
 
     def numbers(self, saved: str | None, device: str) -> torch.dtype:
@@ -70,7 +72,7 @@ class Keeping:
         if self.dtype is not None:
             return DTYPES[self.dtype]
         on_gpu = not device.startswith("cpu")
-        return DTYPES.get(saved or "", torch.float32) if on_gpu and saved == "bfloat16" else torch.float32
+        return DTYPES.get(saved or "", torch.float32) if on_gpu else torch.float32
 
 
 def load_kept(folder: Path, keeping: Keeping, device: str) -> DuoGenPipeline:

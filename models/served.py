@@ -11,9 +11,6 @@ from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV, IM_END, IM_START, IMAGE_PAD, VISION_END, VISION_START
 from duogen.models.processor_llava import LlavaProcessor
 
-VIDEO = {"video_processor_type": "Qwen2VLVideoProcessor"}
-"""vLLM asks every Qwen2.5-VL folder for a video processor, even where no video is allowed."""
-
 TEMPLATE = (
     "{%- for message in messages -%}{{- '" + IM_START + "' + message.role + '\\n' -}}"
     "{%- if message.content is string -%}{{- message.content -}}{%- else -%}{%- for part in message.content -%}"
@@ -39,6 +36,12 @@ def save_served(pipeline: DuoGenPipeline, folder: Path) -> Path:
     path = folder / "processor_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     images = {name: value for name, value in config["image_processor"].items() if name != "image_processor_type"}
-    write_atomically(path, json.dumps(config | {"video_processor": images | VIDEO}, indent=2).encode())
+    write_atomically(path, json.dumps(config | {"video_processor": images | _video(pipeline)}, indent=2).encode())
     write_atomically(folder / "chat_template.jinja", TEMPLATE.encode())
     return folder
+
+
+def _video(pipeline: DuoGenPipeline) -> dict[str, str]:
+    """vLLM asks every Qwen-VL folder for a video processor, even where no video is allowed."""
+    third = type(pipeline.mllm).__name__.startswith("Qwen3")
+    return {"video_processor_type": "Qwen3VLVideoProcessor" if third else "Qwen2VLVideoProcessor"}

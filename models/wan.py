@@ -22,7 +22,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from duogen.models.attention import as_bias, attend
-from duogen.models.dit import DiTOutput, Frame, KeyValue, patch_positions, run_block, unpatchified
+from duogen.models.dit import DiTOutput, Frame, KeyValue, Uncast, patch_positions, run_block, unpatchified
 
 TIMESTEPS = 1000
 MASK_CHANNELS = 4
@@ -46,8 +46,10 @@ class WanDiT:
     def tokens_of(self, latent: Tensor) -> int:
         return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
-        return (torch.arange(length, device=ends.device) < ends[..., None])[..., None, :]
+    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
+        token = torch.arange(length, device=ends.device)
+        first = torch.zeros_like(ends) if bases is None else bases
+        return ((token < ends[..., None]) & (token >= first[..., None]))[..., None, :]
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
         text = self.model.condition_embedder.text_embedder(vectors)
@@ -76,7 +78,7 @@ class WanDiT:
         counts = [self.tokens_of(frame.latent) for frame in frames]
         levels = self._levels(frames)
         hidden = torch.cat([self._embed(frame, level) for frame, level in zip(frames, levels, strict=True)], dim=1)
-        wave = self._rotary(torch.cat([patch_positions(frame, self.patch) for frame in frames]))
+        wave = Uncast(self._rotary(torch.cat([patch_positions(frame, self.patch) for frame in frames])))
         temb, modulation = self._times(torch.stack(levels, dim=1), counts, hidden)
         self_bias, cross_bias = (
             None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
@@ -110,7 +112,7 @@ class WanDiT:
         hidden: Tensor,
         context: KeyValue | Tensor,
         modulation: Tensor,
-        wave: tuple[Tensor, Tensor],
+        wave: Uncast,
         self_bias: Tensor | None,
         cross_bias: Tensor | None,
         past: KeyValue | None,
@@ -121,8 +123,8 @@ class WanDiT:
         ).unbind(2)
         normed = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         attn = block.attn1
-        query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave)
-        key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave)
+        query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave.tensors)
+        key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave.tensors)
         own = key, self._heads(attn.to_v(normed), attn)
         value = own[1]
         if past is not None:

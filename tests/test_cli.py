@@ -65,6 +65,22 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(capsys.readouterr().out)
     assert report["machine"]["attention backend"] in ("sdpa", "xformers")
     assert int(report["model default"]["transformer parameters"].replace(",", "")) > 1_000_000
+    assert "GPU memory" not in report["model default"]
+    assert run(["doctor", "--device", "cuda", "--memory", "bfloat16,offload-layer"]) == 0
+    assert "GPU memory" in capsys.readouterr().out
+    assert run(["doctor", "--memory", "tiny"]) == 2 and "'tiny' isn't a way" in capsys.readouterr().err
+
+
+def test_the_world_as_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "world", "-o", "docs/world.jsonl", "-n", "5", "--family", "depict", "--seed", "2"]) == 0
+    lines = Path("docs/world.jsonl").read_text().splitlines()
+    documents = [Document.from_json(line, "docs") for line in lines]
+    assert len(documents) == 5 and all(len(document.images) == 1 for document in documents)
+    capsys.readouterr()
+    assert run(["data", "world", "-o", "docs/world.jsonl"]) == 2 and "exists already" in capsys.readouterr().err
+    assert (
+        run(["data", "world", "-o", "x.jsonl", "--family", "sing"]) == 2 and "no such family" in capsys.readouterr().err
+    )
 
 
 def test_train_in_slices(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,7 +120,14 @@ def _tune(
 ) -> None:
     made = _stage(config, name, model, output, device)
     try:
-        done = made.run(None if minutes is None else minutes * 60, quiet, _sampler(made.stage, output))
+        if made.world.first and made.left_out and not quiet:
+            print(
+                f"{made.left_out} of {len(made.records)} documents are left out: too long for a pack, or nothing to learn",
+                file=sys.stderr,
+            )
+        done = made.run(
+            None if minutes is None else minutes * 60, quiet, _sampler(made.stage, output, made.world.device)
+        )
         if made.world.first:
             left = f"stopped after {minutes} minutes; run the same command again to go on"
             print(output / "model" if done else f"{name}: {left}")
@@ -144,18 +153,20 @@ def _stage(config: Path, name: str, model: Path | None, output: Path, device: st
     stage = getattr(chosen, name)
     if stage is None:
         raise InputError(f"{config}: has no section [{name}]")
-    place = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return kinds[name](chosen, stage, output, World.join(place))
+    world = World.join(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    usable(str(world.device))
+    return kinds[name](chosen, stage, output, world)
 
 
-def _sampler(stage: Any, output: Path) -> Any:
+def _sampler(stage: Any, output: Path, device: object) -> Any:
     """Makes plans, and scores in the world, with a model as it is on the way."""
 
     def on_snapshot(step: int, folder: Path) -> None:
         from duogen.document import write_atomically
         from duogen.loading import load
 
-        agent = load(folder)
+        agent = load(folder, str(device))
+        shutil.rmtree(output / "samples" / f"step-{step}", ignore_errors=True)  # of a run that was killed behind it
         for number, request in enumerate(stage.sample_requests):
             agent.plan(
                 request, folder=output / "samples" / f"step-{step}" / str(number), max_pictures=8, max_tokens=1024

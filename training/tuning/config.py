@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duogen.errors import InputError, first_fault
 
@@ -83,6 +83,15 @@ class TuneConfig(_Section):
     data: DataConfig
     stage1: Stage1Config | None = None
     stage2: Stage2Config | None = None
+
+    @model_validator(mode="after")
+    def _nothing_is_asked_in_vain(self) -> TuneConfig:
+        for stage in filter(None, (self.stage1, self.stage2)):
+            if stage.validate_every and not self.data.validation:
+                raise ValueError("validate_every needs documents in data.validation")
+            if bool(stage.sample_every) != bool(stage.sample_requests or stage.world_tasks):
+                raise ValueError("sample_every goes with sample_requests or world_tasks")
+        return self
 
     def files(self, patterns: list[str]) -> list[Path]:
         """The files that some patterns name, in order.

@@ -18,28 +18,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from duogen.document import write_atomically
 from duogen.errors import InputError
 from duogen.training.loop import schedule
 from duogen.training.tuning.config import StageConfig
-from duogen.training.tuning.sharding import Saved, World, local, synchronise
+from duogen.training.tuning.sharding import Saved, World, local, reshard, synchronise
 
-LOG = "log.jsonl"
+LOG, VALIDATION = "log.jsonl", "validation.jsonl"
 
 
 class Work(Protocol):
     """What a stage is to the loop."""
 
+    unit: str
+    """Which of the counts the loss is divided by."""
+
+    def weight_of(self, number: int) -> int:
+        """How many units pack `number` has."""
+
     def batch(self, number: int) -> Any:
         """What pack `number` is made into."""
-
-    def weight(self, batch: Any) -> int:
-        """By how much a batch counts: its trained tokens, or its targets."""
 
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """A batch's loss, added up, and counts."""
 
     def told(self, counts: dict[str, float]) -> dict[str, float]:
         """What is logged of a step's counts."""
+
+
+def autocast(config: StageConfig, world: World) -> torch.autocast:
+    """A context in which products have a stage's precision; shards come in the numbers of their own policy."""
+    wanted = config.precision == "bfloat16" and world.size == 1
+    return torch.autocast(world.device.type, torch.bfloat16, enabled=wanted)
 
 
 class Loop:
@@ -122,17 +132,21 @@ class Loop:
             group["lr"] = rate * share
         began, each = time.monotonic(), self.config.packs_per_step // self.world.size
         first = self.step * self.config.packs_per_step + self.world.rank
-        batches = [self.work.batch(first + index * self.world.size) for index in range(each)]
-        total = self.world.added(sum(self.work.weight(batch) for batch in batches))
+        numbers = [first + index * self.world.size for index in range(each)]
+        total = self.world.added(sum(map(self.work.weight_of, numbers)))
         counts, loss_sum = Counter[str](), 0.0
-        for index, batch in enumerate(batches):
-            synchronise(self.module, index == each - 1)
-            with self._autocast():
+        for number in numbers:
+            synchronise(self.module, number == numbers[-1])
+            batch = self.work.batch(number)
+            with autocast(self.config, self.world):
                 loss, told = self.work.loss(batch)
             # Gradients are averaged over the processes; the loss is one over all of them.
             (loss * self.world.size / max(total, 1)).backward()
             loss_sum += float(loss.detach())
             counts.update({name: float(count) for name, count in told.items()})
+        for weight in self.moving.values():
+            if weight.grad is None:  # what no pack has used yet has moments, too: a checkpoint tells of all or of none
+                weight.grad = torch.zeros_like(weight)
         norm = nn.utils.clip_grad_norm_(self.moving.values(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -143,26 +157,23 @@ class Loop:
         return record | {"rate": share, "norm": float(whole), "seconds": round(time.monotonic() - began, 3)}
 
     @torch.no_grad()
-    def score(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Loss and counts of batches without learning from them; all processes are given as many."""
-        counts, loss_sum, weight = Counter[str](), 0.0, 0
+    def score(self, batches: Iterable[tuple[Any, bool]]) -> dict[str, float]:
+        """Loss and counts of batches that count, without learning from them; all processes are given as many."""
+        counts, loss_sum = Counter[str](), 0.0
         self.module.eval()
-        for batch in batches:
-            with self._autocast():
+        for batch, counted in batches:
+            with autocast(self.config, self.world):
                 loss, told = self.work.loss(batch)
-            loss_sum, weight = loss_sum + float(loss), weight + self.work.weight(batch)
-            counts.update({name: float(count) for name, count in told.items()})
+            if counted:
+                loss_sum += float(loss)
+                counts.update({name: float(count) for name, count in told.items()})
+        reshard(self.module)
         self.module.train()
-        return self._record(loss_sum, self.world.added(weight), counts)
+        return self._record(loss_sum, self.world.added(counts[self.work.unit]), counts)
 
     def _record(self, loss_sum: float, total: float, counts: Counter[str]) -> dict[str, float]:
         added = {name: self.world.added(count) for name, count in sorted(counts.items())}
         return {"loss": self.world.added(loss_sum) / max(total, 1), **self.work.told(added)}
-
-    def _autocast(self) -> torch.autocast:
-        # Shards come in the numbers of their policy.
-        wanted = self.config.precision == "bfloat16" and self.world.size == 1
-        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=wanted)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -179,6 +190,13 @@ class Loop:
 
     def _forget_later_steps(self) -> None:
         """Steps behind the checkpoint will be done, and logged, again."""
-        log = self.folder / LOG
-        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step))
+        for log in (self.folder / LOG, self.folder / VALIDATION):
+            kept = []
+            for line in log.read_text().splitlines(keepends=True) if log.exists() else []:
+                try:
+                    done = json.loads(line)["step"] <= self.step
+                except ValueError:
+                    continue  # the last line of a process that was killed
+                kept += [line] * done
+            if log.exists():
+                write_atomically(log, "".join(kept).encode())

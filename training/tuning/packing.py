@@ -62,6 +62,8 @@ class Packer:
 
     def pack(self, number: int) -> list[Sample]:
         """Pack number `number`, from 0."""
+        if not self._packs and not any(map(self.fits, range(self.count))):
+            raise ValueError("no document fits into a pack")
         while len(self._packs) <= number:
             self._fill()
         return self._packs[number]
@@ -96,8 +98,6 @@ class Packer:
         self._next_window += 1
         samples = [self.sample(turn) for turn in range(begin, begin + self.window)]
         fitting = [sample for sample in samples if self._cost(sample) is not None]
-        if not fitting and not self._waiting:
-            raise ValueError("no document fits into a pack")
         done: list[_Open] = []
         waiting: list[_Open] = []
         for pack in self._best_fit(fitting, self._waiting):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from duogen.document import Document, Picture, write_atomically
 from duogen.models.connector import Connector
-from duogen.models.dit import CONDITION_SIGMA, DiT, Frame
+from duogen.models.dit import CONDITION_SIGMA, DiT, Frame, Uncast
 from duogen.models.layout import Slot
 from duogen.models.mllm import batch_states
 from duogen.models.processor import DuoGenProcessor
@@ -133,13 +133,14 @@ class Painter(nn.Module):
         self.connector, self.transformer = connector, transformer
         self._dit, self.causal = [dit], causal  # no module, and not to be found as one
 
-    def forward(self, states: Tensor, shown: Sequence[Canvas]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, states: Tensor, drawn: Uncast) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean squared errors of all targets' velocities, added up, and how many there are.
 
         Args:
             states: the MLLM's hidden states [1, S, layers, hidden] of the pack.
+            drawn: all `Canvas`es.
         """
-        dit, device = self._dit[0], states.device
+        dit, device, shown = self._dit[0], states.device, drawn.tensors
         vectors = self.connector(states)
         frames = [
             Frame(
@@ -179,8 +180,7 @@ class Painter(nn.Module):
         starts, ends, bases = (
             torch.tensor([getattr(each, name) for each in shown], device=device) for name in ("start", "reach", "base")
         )
-        read = self._dit[0].reading(starts, ends, length)  # frames, heads or 1, S
-        read = read & (torch.arange(length, device=device) >= bases[:, None])[:, None]
+        read = self._dit[0].reading(starts, ends, length, bases)  # frames, heads or 1, S
         return read.transpose(0, 1).repeat_interleave(torch.tensor(counts, device=device), dim=1)[None]
 
 

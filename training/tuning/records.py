@@ -81,13 +81,15 @@ def measure(
     system_prompt: str | None,
     frame_tokens: Callable[[int, int], int],
     cache: Path,
+    model: str,
 ) -> list[Measure]:
     """All documents in numbers, without looking at their pictures; kept in a file for the next time.
 
     Args:
         frame_tokens: of a picture's width and height.
+        model: tells one model from another.
     """
-    named = hashlib.sha256(f"{records.fingerprint()} {len(processor.tokenizer)} {system_prompt}".encode()).hexdigest()
+    named = hashlib.sha256(f"{records.fingerprint()} {model} {system_prompt}".encode()).hexdigest()
     if cache.is_file():
         lines = cache.read_text().splitlines()
         if json.loads(lines[0]) == named:

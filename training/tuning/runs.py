@@ -12,6 +12,7 @@ run/lora/              the adapters by themselves, where there are any
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,12 +30,22 @@ from duogen.models.checkpoints import read_config
 from duogen.models.keeping import DTYPES
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.tuning.config import StageConfig, TuneConfig
-from duogen.training.tuning.loop import Loop
+from duogen.training.tuning.loop import Loop, autocast
 from duogen.training.tuning.packing import Packer, Sample
 from duogen.training.tuning.records import Measure, Records, measure
-from duogen.training.tuning.sharding import World, sharded, whole_weights
+from duogen.training.tuning.sharding import World, reshard, sharded, whole_weights
 from duogen.training.tuning.trackers import Trackers
 
+UNIMPORTANT = {
+    "log_every",
+    "save_every",
+    "validate_every",
+    "sample_every",
+    "sample_requests",
+    "world_tasks",
+    "log_with",
+}
+"""What may change from one call to the next without its being another run."""
 PACKING_TOLERANCE = 0.02
 """How far a pack's loss may be from that of its documents one by one, in bfloat16; more means that they see one another."""
 OnSnapshot = Callable[[int, Path], None]
@@ -100,8 +111,15 @@ class Stage(ABC):
     def made(self, records: Records, measures: list[Measure], samples: list[Sample]) -> Any:
         """A batch of the documents whose turn it is."""
 
+    unit: str
+    """What the loss is counted by, among its counts."""
+
     @abstractmethod
-    def weight(self, batch: Any) -> int: ...
+    def weight(self, samples: list[Sample]) -> int:
+        """How many of its units some training samples have, before they are made into a batch."""
+
+    def lighten(self) -> None:  # noqa: B027
+        """Takes memory from what isn't trained, in the copy that is trained with."""
 
     @abstractmethod
     def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
@@ -109,8 +127,26 @@ class Stage(ABC):
     @abstractmethod
     def told(self, counts: dict[str, float]) -> dict[str, float]: ...
 
+    def weight_of(self, number: int) -> int:
+        return self.weight(self.packer.pack(number))
+
     def batch(self, number: int) -> Any:
         return self.made(self.records, self.measures, self.packer.pack(number))
+
+    @property
+    def left_out(self) -> int:
+        """How many documents don't fit into a pack, or have nothing to learn from."""
+        return sum(not self.packer.fits(number) for number in range(len(self.records)))
+
+    def fingerprint(self, folder_of: str = "") -> str:
+        """Of the model that is begun with, or of one of its components: by configurations and the sizes of its files."""
+        root, digest = self.config.model / folder_of, hashlib.sha256()
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "training" not in path.parts:
+                digest.update(f"{path.relative_to(root)} {path.stat().st_size} ".encode())
+                digest.update(path.read_bytes() if path.suffix == ".json" else b"")
+        digest.update(str(self.pipeline.config.max_condition_pixels).encode())
+        return digest.hexdigest()[:16]
 
     def run(self, max_seconds: float | None, quiet: bool, on_snapshot: OnSnapshot | None = None) -> bool:
         """Trains, or goes on training; returns whether the stage is complete, with its model folder written.
@@ -118,11 +154,17 @@ class Stage(ABC):
         Raises:
             DuoGenError: documents in a pack see one another.
         """
-        module = self.trained.module.to(self.world.device).train()
+        module = self.trained.module.train()
+        self.lighten()
+        if self.world.size == 1:
+            module.to(self.world.device)
+        # Sharding brings the weights to their devices, block by block; the whole ones are let go of.
+        self.trained.groups = sharded(
+            module, self.trained.groups, self.trained.blocks, self.world, self.stage.precision
+        )
         if not (self.folder / "checkpoint").exists():
             self._check_packing()
-        groups = sharded(module, self.trained.groups, self.trained.blocks, self.world, self.stage.precision)
-        loop = Loop(module, groups, self, self.stage, self.folder, self.world)
+        loop = Loop(module, self.trained.groups, self, self.stage, self.folder, self.world)
         with Trackers(self.stage.log_with, self.folder, self.config, enabled=self.world.first) as trackers:
 
             def after(step: int, record: dict[str, float]) -> None:
@@ -145,11 +187,11 @@ class Stage(ABC):
 
     def write_model(self, target: Path) -> None:
         """The model folder as it is now; all processes give their parts, the first one writes."""
-        weights = whole_weights(self.trained.module)
+        weights = whole_weights(self.trained.module)  # of what moves; the rest is as it was
         if self.world.first:
             pipeline = self._loaded()
             fresh = self.prepare(pipeline)
-            fresh.module.load_state_dict(weights)
+            fresh.module.load_state_dict(weights, strict=False)
             unfinished = target.with_name(f".{target.name}")
             shutil.rmtree(unfinished, ignore_errors=True)
             shutil.copytree(self.config.model, unfinished, copy_function=_linked, ignore=self._ignored)
@@ -183,27 +225,29 @@ class Stage(ABC):
         path = self.folder / f"{name}.jsonl"
         if not self.world.first:
             self.world.wait()  # the first process writes it down for the others
-        measures = measure(records, self.processor, self.prompt, frame_tokens, path)
+        measures = measure(records, self.processor, self.prompt, frame_tokens, path, self.fingerprint())
         if self.world.first:
             self.world.wait()
         return measures
 
-    def _validation(self) -> Iterator[Any]:
-        """All validation packs, this process's share; to each as many, the last one again if need be."""
+    def _validation(self) -> Iterator[tuple[Any, bool]]:
+        """All validation packs, this process's share, and whether each counts; to each process as many."""
         assert self.held_out is not None
         measures = self._measured(self.held_out, "validation-index")
         packs = Packer(len(self.held_out), self.costs(measures), self.budgets, self.config.seed).every()
         for index in range(-(-len(packs) // self.world.size)):
-            place = min(index * self.world.size + self.world.rank, len(packs) - 1)
-            yield self.made(self.held_out, measures, packs[place])
+            place = index * self.world.size + self.world.rank
+            yield self.made(self.held_out, measures, packs[min(place, len(packs) - 1)]), place < len(packs)
 
     @torch.no_grad()
     def _check_packing(self) -> None:
         """Before the first step, a pack's loss must be that of its documents one by one."""
         samples = self.packer.pack(0)[:8]
-        whole, _ = self.loss(self.made(self.records, self.measures, samples))
-        single = sum(float(self.loss(self.made(self.records, self.measures, [sample]))[0]) for sample in samples)
-        if abs(float(whole) - single) > PACKING_TOLERANCE * abs(single):
+        with autocast(self.stage, self.world):
+            whole, _ = self.loss(self.made(self.records, self.measures, samples))
+            single = sum(float(self.loss(self.made(self.records, self.measures, [sample]))[0]) for sample in samples)
+        reshard(self.trained.module)
+        if not abs(float(whole) - single) <= PACKING_TOLERANCE * abs(single):  # a loss that is no number isn't near any
             raise DuoGenError(
                 f"packing changes the loss, {float(whole):.4f} against {single:.4f}: this attention can't be packed"
             )
@@ -211,7 +255,9 @@ class Stage(ABC):
     def _note(self) -> None:
         """Writes down what is asked for; raises `InputError` where the folder holds something else."""
         path = self.folder / "config.json"
-        asked = json.loads(self.config.model_dump_json())
+        asked = json.loads(self.config.model_dump_json(include={"seed", "data"}))
+        asked |= {"model": self.fingerprint(), "stage": json.loads(self.stage.model_dump_json(exclude=UNIMPORTANT))}
+        asked["data"] = {kind: [Path(file).name for file in files] for kind, files in asked["data"].items()}
         if path.exists() and json.loads(path.read_text()) != asked:
             raise InputError(f"{self.folder}: holds a run of another configuration; choose another folder with -o")
         self.world.wait()
@@ -225,9 +271,11 @@ class Stage(ABC):
 
 
 def _linked(source: str, target: str) -> str:
-    """A hard link, where the file system can; else a copy."""
+    """A hard link to weights, where the file system can; a copy of everything else, which may be edited."""
+    if not source.endswith(".safetensors"):
+        return str(shutil.copy2(source, target))
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copy2(source, target)
     return target

@@ -11,6 +11,7 @@ import shutil
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class World:
         if place.type == "cuda":
             torch.cuda.set_device(place)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+            # The first process works alone for long, when documents are measured and models written.
+            dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=timedelta(hours=12))
         return cls(rank, size, place)
 
     @property
@@ -102,14 +104,21 @@ def synchronise(module: nn.Module, wanted: bool) -> None:
         module.set_requires_gradient_sync(wanted)
 
 
+def reshard(module: nn.Module) -> None:
+    """Spreads what a forward pass without a backward one has left gathered."""
+    if isinstance(module, FSDPModule):
+        module.reshard()
+
+
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def whole_weights(module: nn.Module) -> dict[str, Any]:
-    """All weights, in the host's memory of the first process; nothing in the others."""
-    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    """All weights that move, in the host's memory of the first process; nothing in the others."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    return get_model_state_dict(module, options=options)
 
 
 class Saved:

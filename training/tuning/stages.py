@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from duogen.document import write_atomically
+from duogen.errors import InputError
+from duogen.models.dit import Uncast
 from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.wan import WanDiT
 from duogen.training.tuning import language, painting
 from duogen.training.tuning.config import Stage1Config, Stage2Config, TuneConfig
 from duogen.training.tuning.packing import Sample
@@ -33,13 +36,16 @@ class LanguageStage(Stage):
         blocks = _blocks(model)
         if self.stage.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        torch.manual_seed(self.config.seed)  # adapters begin alike, in every process
         groups, self._peft = language.free(model, self.stage, pipeline.processor)
-        if self.stage.precision == "bfloat16" and self.world.size == 1:
-            for weight in model.parameters():  # shards of one layer must be of one type
-                if not weight.requires_grad:
-                    weight.data = weight.data.to(torch.bfloat16)
         speaker = language.Speaker(model, pipeline.processor, always_sees=self.world.size > 1)
         return Trained(speaker, groups, blocks)
+
+    def lighten(self) -> None:
+        if self.stage.precision == "bfloat16" and self.world.size == 1:  # shards of one layer must be of one type
+            for weight in self.pipeline.mllm.parameters():
+                if not weight.requires_grad:
+                    weight.data = weight.data.to(torch.bfloat16)
 
     def put(self, pipeline: DuoGenPipeline, trained: Trained, target: Path) -> None:
         model: Any = pipeline.mllm
@@ -62,8 +68,10 @@ class LanguageStage(Stage):
     def made(self, records: Records, measures: list[Measure], samples: list[Sample]) -> Pack:
         return packed([records[sample.number] for sample in samples], self.processor, self.prompt)
 
-    def weight(self, batch: Pack) -> int:
-        return int((batch.trained[0, 1:] & (batch.order[0, 1:] > 0)).sum())
+    unit = "tokens"
+
+    def weight(self, samples: list[Sample]) -> int:
+        return sum(self.measures[sample.number].trained for sample in samples)
 
     def loss(self, batch: Pack) -> tuple[Tensor, dict[str, Tensor]]:
         return self.trained.module(batch)
@@ -92,7 +100,7 @@ class PaintingStage(Stage):
         pipeline = self.pipeline
         pipeline.mllm.requires_grad_(False).eval().to(world.device, self.saved_type("mllm"))
         pipeline.vae.requires_grad_(False).eval().to(world.device)
-        self.latents = LatentCache(pipeline, folder / "latents")
+        self.latents = LatentCache(pipeline, folder / "latents" / self.fingerprint(folder_of="vae"))
         self.states = StateCache(pipeline.mllm, self.processor, self.prompt, stage.state_cache_mb * 2**20)
 
     @property
@@ -101,6 +109,9 @@ class PaintingStage(Stage):
 
     def prepare(self, pipeline: DuoGenPipeline) -> Trained:
         transformer: Any = pipeline.transformer
+        if self.causal and isinstance(pipeline.painter, WanDiT) and pipeline.painter.shows_noise:
+            raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
+        torch.manual_seed(self.config.seed)  # adapters begin alike, in every process
         painter = painting.Painter(pipeline.connector, transformer, pipeline.painter, self.causal)
         blocks = _blocks(transformer)
         if self.stage.gradient_checkpointing:
@@ -119,7 +130,11 @@ class PaintingStage(Stage):
         for name in self.changed:
             component = getattr(pipeline, name)
             component.register_to_config(_name_or_path="")
-            component.to(self.saved_type_of_weights(name)).save_pretrained(target / name, max_shard_size="4GB")
+            kept, numbers = tuple(component._keep_in_fp32_modules or ()), self.saved_type_of_weights(name)
+            for label, weight in component.named_parameters():
+                if not any(part in label for part in kept):
+                    weight.data = weight.data.to(numbers)
+            component.save_pretrained(target / name, max_shard_size="4GB")
         index = json.loads((target / "model_index.json").read_text())
         index["attention_mode"] = "causal" if self.causal else "full"
         write_atomically(target / "model_index.json", json.dumps(index, indent=2).encode())
@@ -163,11 +178,15 @@ class PaintingStage(Stage):
         ]
         return Aligned(pack, shown, torch.cat(states)[None])
 
-    def weight(self, batch: Aligned) -> int:
-        return sum(each.wanted is not None for each in batch.shown)
+    unit = "targets"
+
+    def weight(self, samples: list[Sample]) -> int:
+        if not self.causal:
+            return len(samples)
+        return sum(slot.generated for sample in samples for slot in self.measures[sample.number].slots)
 
     def loss(self, batch: Aligned) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.trained.module(batch.states.to(self.world.device, torch.float32), batch.shown)
+        return self.trained.module(batch.states.to(self.world.device, torch.float32), Uncast(batch.shown))
 
     def told(self, counts: dict[str, float]) -> dict[str, float]:
         return {"targets": counts["targets"]}

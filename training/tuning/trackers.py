@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +32,7 @@ class Trackers:
             try:
                 tracker = kind(folder.name, **given)
                 tracker.start()
+                tracker.store_init_configuration(_flat(json.loads(config.model_dump_json())))
             except ImportError as error:
                 raise DuoGenError(f"{name} isn't installed: pip install {name}") from error
             self.trackers.append(tracker)
@@ -47,3 +49,14 @@ class Trackers:
     ) -> None:
         for tracker in self.trackers:
             tracker.finish()
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings of sections as trackers take them: one name, one word or number."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{before}{name}.")
+        else:
+            found[before + name] = value if isinstance(value, int | float | str) else json.dumps(value)
+    return found

@@ -79,11 +79,16 @@ def test_a_checkpoint_that_was_not_finished_is_not_taken(setting: Any, tmp_path:
 
 def on_one_and_two(setting: Any, tmp_path: Path, name: str) -> tuple[Path, Path, Path]:
     """A configuration, and its run by one process and by two; both come to the same losses."""
-    config, one, two = setting(steps=2), tmp_path / "one", tmp_path / "two"
+    config, one, two = setting(steps=2, extra=f"{name}:validate_every = 1"), tmp_path / "one", tmp_path / "two"
     assert run(["train", name, str(config), "-o", str(one), "-q"]) == 0
     on_two(config, name, two)
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert weights(two).keys() == weights(one).keys()
+    scores = [
+        [json.loads(line)["validation_loss"] for line in (folder / "validation.jsonl").read_text().splitlines()]
+        for folder in (one, two)
+    ]
+    assert len(scores[0]) == 2 and scores[1] == pytest.approx(scores[0], rel=1e-5)
     return config, one, two
 
 

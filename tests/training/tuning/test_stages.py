@@ -13,6 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.cli import run
 from duogen.errors import InputError
+from duogen.loading import DEFAULT_MODEL
 from duogen.models.dit import Frame
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV
@@ -119,13 +120,41 @@ def test_adapters_of_stage_1(setting: Any, tmp_path: Path) -> None:
     assert changed == [int(ids[0, -1])], "of all words <BOV> alone has learned"
 
 
-def test_what_is_not_trained_is_kept_in_half_the_memory(setting: Any, tmp_path: Path) -> None:
-    path = setting(extra="stage1:lora_rank = 4")
-    path.write_text(path.read_text().replace('precision = "float32"', 'precision = "bfloat16"'))
+@pytest.mark.parametrize("mllm", ["qwen2.5-vl", "qwen3-vl", "llava-onevision"])
+def test_what_is_not_trained_is_kept_in_half_the_memory_and_written_as_it_was(
+    setting: Any, tmp_path: Path, mllm: str
+) -> None:
+    path = setting(mllm)
+    text = path.read_text().replace('precision = "float32"', 'precision = "bfloat16"')
+    path.write_text(text.replace("vision_learning_rate = 1e-3\n", "", 1))
     stage = stage_of(path, "stage1", tmp_path)
-    kinds = {weight.requires_grad: weight.dtype for weight in stage.pipeline.mllm.model.language_model.parameters()}
-    assert kinds == {False: torch.bfloat16, True: torch.float32}
     assert stage.run(None, True)
+    model = stage.pipeline.mllm
+    kinds = {weight.requires_grad: weight.dtype for weight in model.parameters()}
+    assert kinds == {False: torch.bfloat16, True: torch.float32}
+    before, after = (
+        DuoGenPipeline.from_pretrained(folder).mllm.state_dict()
+        for folder in (load_tuning(path).model, tmp_path / "model")
+    )
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
+
+
+def test_heads_that_read_the_last_segment_alone(setting: Any, documents: Path, tmp_path: Path) -> None:
+    """The default model has such heads; where the segment is dropped, each document's own first token stands for it."""
+    path = setting(extra="stage2:drop_last_text = 1.0")
+    lines = [
+        f'model = "{DEFAULT_MODEL}"' if line.startswith("model") else line for line in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines).replace("frame_tokens = 48", "frame_tokens = 720"))
+    stage = stage_of(path, "stage2", tmp_path)
+    assert stage.causal and stage.pipeline.config.segment_heads == 3
+    samples = next(pack for pack in map(stage.packer.pack, range(20)) if len(pack) >= 3)
+    whole, _ = stage.loss(stage.made(stage.records, stage.measures, samples))
+    single = sum(
+        float(stage.loss(stage.made(stage.records, stage.measures, [sample]))[0].detach()) for sample in samples
+    )
+    assert abs(float(whole.detach()) - single) < 1e-4 * single
 
 
 def test_adapters_of_stage_2_load_with_diffusers(setting: Any, tmp_path: Path) -> None:
