@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+LARGEST_BIAS = 2**28
+"""Numbers in a bias that is spread over all heads, at most."""
+
 
 @cache
 def _has_xformers() -> bool:
@@ -35,7 +38,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     Returns:
         [B, heads, N, head_dim].
     """
-    if backend(query.device) == "sdpa":
+    # xformers wants a bias of each head's own; those of packs are too large for that.
+    wide = bias is not None and query.shape[1] * bias.numel() > LARGEST_BIAS
+    if backend(query.device) == "sdpa" or wide:
         if bias is not None and torch.is_autocast_enabled("cpu") and query.device.type == "cpu":
             return _by_products(query, key, value, bias)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)

@@ -38,6 +38,9 @@ class StageConfig(_Section):
     ema_decay: float | None = Field(None, gt=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     gradient_checkpointing: bool = False
+    attention: Literal["sdpa", "flash_attention_2"] = Field(
+        "sdpa", description="of the MLLM; the latter, on a GPU, skips what a pack's documents don't see of one another"
+    )
     lora_rank: int = Field(0, ge=0, description="0 trains the weights themselves")
     lora_alpha: int | None = Field(None, ge=1, description="twice the rank, where it is left away")
     log_every: int = Field(1, ge=1)

@@ -210,7 +210,15 @@ class Stage(ABC):
         return every > 0 and step % every == 0
 
     def _loaded(self) -> DuoGenPipeline:
-        return DuoGenPipeline.from_pretrained(self.config.model, dtype=torch.float32)
+        pipeline = DuoGenPipeline.from_pretrained(self.config.model, dtype=torch.float32)
+        if self.stage.attention != "sdpa":
+            try:
+                pipeline.mllm.set_attn_implementation(self.stage.attention)
+            except (ImportError, ValueError) as error:
+                raise DuoGenError(
+                    f"attention {self.stage.attention!r} can't be used: {str(error).splitlines()[0]}"
+                ) from error
+        return pipeline
 
     def _ignored(self, folder: str, names: list[str]) -> set[str]:
         at_root = Path(folder) == self.config.model

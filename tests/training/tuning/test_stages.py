@@ -85,6 +85,15 @@ def test_validation_and_logs(setting: Any, tmp_path: Path, capsys: pytest.Captur
     assert list((tmp_path / "run").rglob("events.out.tfevents*"))
 
 
+def test_plans_and_scores_on_the_way(setting: Any, tmp_path: Path) -> None:
+    path = setting(extra="stage2:sample_every = 4;stage2:sample_requests = ['Draw a red ball.'];stage2:world_tasks = 1")
+    assert run(["train", "stage2", str(path), "-o", str(tmp_path / "run"), "-q"]) == 0
+    made = tmp_path / "run" / "samples" / "step-4"
+    assert (made / "0" / "plan.html").exists() and json.loads((made / "world.json").read_text())
+    path.write_text(path.read_text().replace("sample_every = 4\n", ""))
+    assert run(["train", "stage2", str(path), "-o", str(tmp_path / "other")]) == 2
+
+
 def test_stage_1_changes_the_mllm_alone_and_leaves_a_plain_folder(setting: Any, tmp_path: Path) -> None:
     path = setting(extra="stage1:merger_learning_rate = 0.0")
     text = path.read_text().replace("vision_learning_rate = 1e-3\n", "", 1)
@@ -232,12 +241,16 @@ def test_bad_input_is_said_in_a_line(
         "pack_tokens = 1600": ("pack_tokens = 16", "none of the 30 documents fits"),
         'model = "': ('model = "/nowhere', "not a DuoGen model folder"),
         "[stage1]": ("[stage1", "not a TOML file"),
+        "validation = [": ("validations = [", "data.validations"),
     }
     for number, (old, (new, message)) in enumerate(faults.items()):
         path.write_text(good.replace(old, new, 1))
         assert run(["train", "stage1", str(path), "-o", str(tmp_path / f"{number}")]) == 2
         said = capsys.readouterr().err
         assert message in said and len(said.strip().splitlines()) <= 2, said
+    path.write_text(good.replace("[stage1]", '[stage1]\nattention = "flash_attention_2"', 1))
+    assert run(["train", "stage1", str(path), "-o", str(tmp_path / "flash")]) == 1
+    assert "attention 'flash_attention_2' can't be used" in capsys.readouterr().err
     path.write_text(good.split("[stage2]")[0])
     assert (
         run(["train", "stage2", str(path), "-o", str(tmp_path / "x")]) == 2
