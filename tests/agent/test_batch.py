@@ -157,7 +157,7 @@ def test_ctrl_c_ends_it_cleanly(home: Path) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
     assert 0 < manifest(home / "out")["done"] < 40
     assert not list((home / "out").rglob("*.tmp"))

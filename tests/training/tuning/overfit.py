@@ -21,6 +21,7 @@ import checkpoints
 from duogen.cli import run
 from duogen.loading import load
 from duogen.models.assembling import assemble, matched
+from duogen.models.sampler import PaintSettings
 from duogen.training.codec import fit_codec
 from duogen.training.data import draw_task
 from duogen.training.documents import document_of_task, write_documents
@@ -92,7 +93,8 @@ def main(count: int, stage1: int, stage2: int) -> int:
             document = document_of_task(task)
             request = document.messages[0]
             given = [document.picture(part) for part in request.content if part.type == "image"]
-            plan = agent.plan(request.text, given, max_pictures=3)
+            # Its negative branch was never trained (`drop_last_text`): no guidance.
+            plan = agent.plan(request.text, given, max_pictures=3, settings=PaintSettings(steps=12, guidance=1.0))
             answer = [plan.document.picture(part) for part in plan.document.images][len(given) :]
             wanted = task.turns[0].pictures
             planned += len(answer) == len(wanted)
