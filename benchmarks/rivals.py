@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 from unittest.mock import patch
@@ -17,12 +17,11 @@ from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 from duogen.agent.agent import Agent
 from duogen.benchmarks.stock import Stock
 from duogen.benchmarks.work import Script, Work, as_pictures, scripted
-from duogen.models import painting, sessions, strict
+from duogen.models import sessions, strict
 from duogen.models.decoding import Chunk, MLLMOutput
-from duogen.models.denoiser import Canvas
-from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, DiTOutput, Frame, KeyValue, appended
 from duogen.models.layout import lay_out
 from duogen.models.mllm import QwenVL
+from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import Session
 
@@ -118,30 +117,8 @@ def _no_frames() -> Iterator[None]:
 @contextmanager
 def _no_denoiser() -> Iterator[None]:
     """The whole transformer at every step, modulations, norms and rotary angles with it."""
-    with patch.object(painting, "Denoiser", _PlainDenoiser):
+    with patch.object(DuoGenPipeline, "stepping", lambda _: None):
         yield
-
-
-class _PlainDenoiser:
-    """`CosmosDiT` in the place of a `Denoiser`, for a single picture."""
-
-    def __init__(
-        self, dit: CosmosDiT, shape: Sequence[int], canvases: Sequence[Canvas], sigmas: Tensor, step: object
-    ) -> None:
-        self.dit, (self.canvas,), self.sigmas = dit, canvases, sigmas
-
-    def __call__(self, latent: Tensor, step: int, guided: bool) -> Tensor:
-        mask = self.canvas.cross_mask if guided else self.canvas.cross_mask[:1]
-        return self._run(latent, self.sigmas[step], False, mask).velocity[-1]
-
-    def keep(self, latent: Tensor) -> list[list[KeyValue]]:
-        sigma = self.sigmas.new_tensor(CONDITION_SIGMA)
-        return [appended(self.canvas.past, self._run(latent, sigma, True, self.canvas.cross_mask[:1]).kept)]
-
-    def _run(self, latent: Tensor, sigma: Tensor, condition: bool, mask: Tensor) -> DiTOutput:
-        branches = len(mask)
-        frame = Frame(latent.expand(branches, -1, -1, -1), self.canvas.time, sigma.expand(branches), condition)
-        return self.dit([frame], self.canvas.context, mask, past=self.canvas.past)
 
 
 @contextmanager

@@ -32,12 +32,12 @@ from transformers import (
 
 from duogen.document import write_atomically
 from duogen.errors import InputError
-from duogen.models.checkpoints import check_weights, checkpoint_folder, read_config
+from duogen.models.checkpoints import check_weights, checkpoint_folder, language_config, read_config
 from duogen.models.connector import Connector
 from duogen.models.pipeline import DuoGenPipeline, load_processor
 from duogen.models.processor import BOV, VISION_START, DuoGenProcessor
-from duogen.models.vae import PatchCodec
-from duogen.models.wan import MASK_CHANNELS
+from duogen.models.vae import PatchCodec, spatial_factor
+from duogen.models.wan import MASK_CHANNELS, check_mode, shows_noise
 
 MLLMS: dict[str, Any] = {
     each.__name__: each
@@ -75,7 +75,7 @@ class Parts:
     @property
     def states(self) -> int:
         """How many numbers the MLLM's layers say of a token."""
-        text = self.mllm_config.get("text_config") or self.mllm_config
+        text = language_config(self.mllm_config)
         return int(text["num_hidden_layers"]) * int(text["hidden_size"])
 
     @property
@@ -145,7 +145,7 @@ def _check_transformer(folder: Path, config: dict[str, Any]) -> None:
             raise InputError(
                 f"{place}: takes {given} channels; {made + 1}, with one that marks condition frames, are needed"
             )
-    elif given not in (made, 2 * made + MASK_CHANNELS):
+    elif given != made and not shows_noise(config):
         raise InputError(f"{place}: takes {given} channels; {made} or {2 * made + MASK_CHANNELS} are needed")
     if config.get("patch_size", (1, 2, 2))[0] != 1:
         raise InputError(f"{place}: a token must hold a single frame, not {config['patch_size'][0]}")
@@ -153,7 +153,7 @@ def _check_transformer(folder: Path, config: dict[str, Any]) -> None:
 
 def assemble(
     parts: Parts, output: Path, dtype: torch.dtype = torch.bfloat16, mode: str = "full", size: int = 512
-) -> DuoGenProcessor:
+) -> None:
     """Writes a pipeline folder, one component after the other, so that no more than the largest is in memory.
 
     Args:
@@ -165,13 +165,10 @@ def assemble(
     """
     if output.exists():
         raise InputError(f"{output}: exists already; choose another folder")
-    factor = parts.vae_config.get("scale_factor_spatial") or parts.vae_config.get("patch_size") or 8
-    multiple = factor * parts.transformer_config.get("patch_size", (1, 2, 2))[1]
+    multiple = spatial_factor(parts.vae_config) * parts.transformer_config.get("patch_size", (1, 2, 2))[1]
     if size % multiple:
         raise InputError(f"the size must be a multiple of {multiple} for this model, not {size}")
-    shows_noise = parts.transformer_config["in_channels"] == 2 * parts.vae_config.get("z_dim", 16) + MASK_CHANNELS
-    if mode == "causal" and shows_noise:
-        raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
+    check_mode(mode, parts.transformer_config)
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -188,7 +185,6 @@ def assemble(
         os.replace(unfinished, output)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return processor
 
 
 def _write_mllm(parts: Parts, processor: DuoGenProcessor, dtype: torch.dtype, target: Path) -> None:

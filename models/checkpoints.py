@@ -62,6 +62,17 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return config
 
 
+def check_model_folder(folder: Path) -> None:
+    """Raises `InputError` where a folder holds no DuoGen model."""
+    if not (folder / "model_index.json").is_file():
+        raise InputError(f"{folder}: not a DuoGen model folder (no model_index.json in it)")
+
+
+def language_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The language model's part of an MLLM's configuration; older ones have it among the rest."""
+    return config.get("text_config") or config
+
+
 def check_weights(folder: Path) -> None:
     """Makes sure that a folder's weights are safetensors.
 

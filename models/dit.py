@@ -106,23 +106,91 @@ class DiT(Protocol):
         """
 
 
-def unpatchified(tokens: Tensor, latent: Tensor, patch: int) -> Tensor:
-    """Tokens [B, n, p * p * C] as a latent of that shape, [B, C, h, w]."""
-    p = patch
-    rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
-    tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
-    return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+class BlockDiT:
+    """What transformers made of blocks do alike, whatever is inside of these.
+
+    Args:
+        blocks: of the model. A subclass has ``_run``: a block on hidden states [B, N, width], the text (keys and values, or what they are
+            made of), the past, and whatever else it is given; returns its output, and its own keys and values.
+    """
+
+    _run: Callable[..., tuple[Tensor, KeyValue]]
+
+    def __init__(self, model: Any, blocks: Sequence[Any]) -> None:
+        self.model, self.blocks = model, blocks
+        self.patch: int = model.config.patch_size[1]
+
+    def tokens_of(self, latent: Tensor) -> int:
+        return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
+
+    def positions(self, frame: Frame) -> Tensor:
+        """Time, height and width index of every token of a frame, [n, 3]."""
+        sides = (torch.arange(side // self.patch, device=frame.latent.device) for side in frame.latent.shape[-2:])
+        rows, columns = torch.meshgrid(*sides, indexing="ij")
+        times = torch.full_like(rows, frame.time)
+        return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
+
+    def unpatchify(self, tokens: Tensor, latent: Tensor) -> Tensor:
+        """Tokens [B, n, p * p * C] as a latent of that shape, [B, C, h, w]."""
+        p = self.patch
+        rows, columns = latent.shape[-2] // p, latent.shape[-1] // p
+        tiles = tokens.unflatten(2, (p, p, -1)).unflatten(1, (rows, columns))  # B rows columns p p C
+        return tiles.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    def run_as_modules(self) -> None:
+        for block in self.blocks:
+            block.forward = partial(self._run, block)
+            block.is_ours = True
+
+    def _through(
+        self,
+        hidden: Tensor,
+        counts: list[int],
+        context: Sequence[KeyValue] | Tensor,
+        past: Sequence[KeyValue] | None,
+        *given: Any,
+    ) -> tuple[Tensor, list[KeyValue], Sequence[Tensor]]:
+        """All blocks, one after the other: their output, their own keys and values, and `DiTOutput`'s `middle`."""
+        kept: list[KeyValue] = []
+        middle: Sequence[Tensor] = ()
+        for number, block in enumerate(self.blocks):
+            text = context if isinstance(context, Tensor) else context[number]
+            call = block if getattr(block, "is_ours", False) else partial(self._run, block)
+            if self.model.gradient_checkpointing and torch.is_grad_enabled():
+                call = partial(checkpoint, call, use_reentrant=False)
+            hidden, own = call(hidden, text, None if past is None else past[number], *given)
+            kept.append(own)
+            if number + 1 == -(-2 * len(self.blocks) // 3):
+                middle = hidden.split(counts, dim=1)
+        return hidden, kept, middle
+
+    @staticmethod
+    def _text(ends: Tensor, length: int, bases: Tensor | None) -> Tensor:
+        """The tokens of a dialogue up to some end, boolean [.., length]."""
+        token = torch.arange(length, device=ends.device)
+        before = token < ends[..., None]
+        return before if bases is None else before & (token >= bases[..., None])
+
+    @staticmethod
+    def _behind(past: KeyValue | None, own: KeyValue) -> KeyValue:
+        """Keys and values that tokens see: those of the past, which may be shared by a batch, and their own."""
+        if past is None:
+            return own
+        key, value = (
+            torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2) for old, new in zip(past, own, strict=True)
+        )
+        return key, value
+
+    @staticmethod
+    def _heads(x: Tensor, attn: Any) -> Tensor:
+        return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)
+
+    @staticmethod
+    def _out(attn: Any, x: Tensor) -> Tensor:
+        return attn.to_out[0](x.transpose(1, 2).flatten(2))
 
 
-def patch_positions(frame: Frame, patch: int) -> Tensor:
-    """Time, height and width index of every token of a frame, [n, 3]."""
-    sides = (torch.arange(side // patch, device=frame.latent.device) for side in frame.latent.shape[-2:])
-    rows, columns = torch.meshgrid(*sides, indexing="ij")
-    times = torch.full_like(rows, frame.time)
-    return torch.stack([times, rows, columns], dim=-1).flatten(0, 1)
-
-
-class CosmosDiT:
+class CosmosDiT(BlockDiT):
     """Cosmos-Predict2.5's transformer as a `DiT` (upstream: diffusers, ``transformer_cosmos.py``).
 
     Args:
@@ -135,37 +203,28 @@ class CosmosDiT:
     """
 
     def __init__(self, model: CosmosTransformer3DModel, prediction: str = "velocity", segment_heads: int = 0) -> None:
-        self.model = model
+        super().__init__(model, model.transformer_blocks)
         self.prediction = prediction
         self.segment_heads = segment_heads
-        self.patch = model.config.patch_size[1]
-
-    def tokens_of(self, latent: Tensor) -> int:
-        return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
 
     def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
-        token = torch.arange(length, device=ends.device)
-        first = torch.zeros_like(ends) if bases is None else bases
-        text = (token < ends[..., None]) & (token >= first[..., None])
+        text = self._text(ends, length, bases)
         if not self.segment_heads:
             return text[..., None, :]
+        token = torch.arange(length, device=ends.device)
+        first = token == (0 if bases is None else bases[..., None])
         # Where there is no last segment (guidance's negative branch), the first token stands for it.
         empty = (starts >= ends)[..., None]
-        segment = torch.where(empty, token == first[..., None], text & (token >= starts[..., None]))
+        segment = torch.where(empty, first, text & (token >= starts[..., None]))
         others = self.model.config.num_attention_heads - self.segment_heads
         return torch.stack([segment] * self.segment_heads + [text] * others, dim=-2)
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
-        return [self._context_of(block, vectors) for block in self.model.transformer_blocks]
+        return [self._context_of(block, vectors) for block in self.blocks]
 
     def _context_of(self, block: Any, vectors: Tensor) -> KeyValue:
         attn = block.attn2
-        return attn.norm_k(self._heads(attn.to_k(vectors), attn.heads)), self._heads(attn.to_v(vectors), attn.heads)
-
-    def run_as_modules(self) -> None:
-        for block in self.model.transformer_blocks:
-            block.forward = partial(self._run, block)
-            block.is_ours = True
+        return attn.norm_k(self._heads(attn.to_k(vectors), attn)), self._heads(attn.to_v(vectors), attn)
 
     def __call__(
         self,
@@ -186,29 +245,9 @@ class CosmosDiT:
         temb, embedded = temb.unflatten(0, sigma.shape), embedded.unflatten(0, sigma.shape)
         self_bias, cross_bias = (None if m is None else as_bias(m, _working(hidden)) for m in (self_mask, cross_mask))
 
-        kept, middle = [], ()
-        for number, block in enumerate(model.transformer_blocks):
-            given = context if isinstance(context, Tensor) else context[number]
-            old = None if past is None else past[number]
-            hidden, own = run_block(
-                model,
-                block,
-                self._run,
-                hidden,
-                given,
-                temb,
-                embedded,
-                counts,
-                rotary,
-                learned,
-                self_bias,
-                cross_bias,
-                old,
-            )
-            kept.append(own)
-            if number + 1 == -(-2 * len(model.transformer_blocks) // 3):
-                middle = hidden.split(counts, dim=1)
-
+        hidden, kept, middle = self._through(
+            hidden, counts, context, past, temb, embedded, counts, rotary, learned, self_bias, cross_bias
+        )
         normed, _ = _modulate(model.norm_out, hidden, temb[..., : 2 * hidden.shape[-1]], embedded, counts)
         with torch.autocast(normed.device.type, enabled=False):  # a velocity divides by small noise levels
             pieces = model.proj_out(normed.to(model.proj_out.weight.dtype)).split(counts, dim=1)
@@ -223,6 +262,7 @@ class CosmosDiT:
         block: Any,
         hidden: Tensor,
         context: KeyValue | Tensor,
+        past: KeyValue | None,
         temb: Tensor,
         embedded: Tensor,
         counts: list[int],
@@ -230,26 +270,24 @@ class CosmosDiT:
         learned: Tensor | None,
         self_bias: Tensor | None,
         cross_bias: Tensor | None,
-        past: KeyValue | None,
     ) -> tuple[Tensor, KeyValue]:
         """A block's output, and its self-attention keys and values of these frames."""
         if learned is not None:
             hidden = hidden + learned
         normed, gate = _modulate(block.norm1, hidden, temb, embedded, counts)
         attn = block.attn1
-        query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
-        key = attn.norm_k(self._heads(attn.to_k(normed), attn.heads))
-        value = self._heads(attn.to_v(normed), attn.heads)
+        query = attn.norm_q(self._heads(attn.to_q(normed), attn))
+        key = attn.norm_k(self._heads(attn.to_k(normed), attn))
+        value = self._heads(attn.to_v(normed), attn)
         query = apply_rotary_emb(query, rotary.tensors, use_real_unbind_dim=-2)
         key = apply_rotary_emb(key, rotary.tensors, use_real_unbind_dim=-2)
         own = key, value
-        if past is not None:
-            key, value = (_join(old, new) for old, new in zip(past, own, strict=True))
+        key, value = self._behind(past, own)
         hidden = hidden + gate * self._out(attn, attend(query, key, value, self_bias))
 
         normed, gate = _modulate(block.norm2, hidden, temb, embedded, counts)
         attn = block.attn2
-        query = attn.norm_q(self._heads(attn.to_q(normed), attn.heads))
+        query = attn.norm_q(self._heads(attn.to_q(normed), attn))
         text = self._context_of(block, context) if isinstance(context, Tensor) else context
         key, value = (part.expand(len(hidden), -1, -1, -1) for part in text)
         hidden = hidden + gate * self._out(attn, attend(query, key, value, cross_bias))
@@ -277,14 +315,10 @@ class CosmosDiT:
 
         Of a predicted sample it is the way to it, bounded where hardly any noise is left.
         """
-        said = unpatchified(answer, latents, self.patch)
+        said = self.unpatchify(answer, latents)
         return said if self.prediction == "velocity" else (latents - said) / sigma.clamp_min(SMALLEST_SIGMA)
 
     # Positions
-
-    def positions(self, frame: Frame) -> Tensor:
-        """Time, height and width index of every token, [n, 3]."""
-        return patch_positions(frame, self.patch)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines [N, head_dim] of three-axis RoPE (`CosmosRotaryPosEmbed`, any positions)."""
@@ -308,25 +342,6 @@ class CosmosDiT:
         tables = (each.to(positions.device) for each in (table.pos_emb_t, table.pos_emb_h, table.pos_emb_w))
         total = sum(each[index] for each, index in zip(tables, (time, rows, columns), strict=True))
         return total / (table.eps + total.square().mean(-1, keepdim=True).sqrt())
-
-    @staticmethod
-    def _heads(x: Tensor, heads: int) -> Tensor:
-        return x.unflatten(2, (heads, -1)).transpose(1, 2)
-
-    @staticmethod
-    def _out(attn: Any, x: Tensor) -> Tensor:
-        return attn.to_out[0](x.transpose(1, 2).flatten(2))
-
-
-def run_block(
-    model: Any, block: Any, run: Callable[..., tuple[Tensor, KeyValue]], *given: Any
-) -> tuple[Tensor, KeyValue]:
-    """A block of a transformer: as a module, where it is to be run so, and without keeping what is inside it for the gradient, where
-    the model's ``gradient_checkpointing`` is on."""
-    call = block if getattr(block, "is_ours", False) else partial(run, block)
-    if model.gradient_checkpointing and torch.is_grad_enabled():
-        return checkpoint(call, *given, use_reentrant=False)
-    return call(*given)
 
 
 def _modulate(norm: Any, hidden: Tensor, temb: Tensor, embedded: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
@@ -355,10 +370,6 @@ def appended(old: Sequence[KeyValue] | None, new: Sequence[KeyValue]) -> list[Ke
         (torch.cat([key, new_key], dim=2), torch.cat([value, new_value], dim=2))
         for (key, value), (new_key, new_value) in zip(old, new, strict=True)
     ]
-
-
-def _join(old: Tensor, new: Tensor) -> Tensor:
-    return torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
 
 
 def small_cosmos(

@@ -15,13 +15,16 @@ from typing import Any, Literal
 import torch
 
 from duogen.errors import InputError, not_installed
-from duogen.models.checkpoints import read_config
+from duogen.models.checkpoints import check_model_folder, read_config
 from duogen.models.pipeline import DuoGenPipeline
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUANTISERS = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
 OFFLOADS = ("offload-model", "offload-layer")
-WORDS = (*DTYPES, *QUANTISERS, *OFFLOADS, "tiling")
+KINDS = {
+    **dict.fromkeys(DTYPES, "dtype"), **dict.fromkeys(QUANTISERS, "quantize"), **dict.fromkeys(OFFLOADS, "offload"), "tiling": "tiling",
+}  # fmt: skip
+"""Words of `--memory`, and which field of `Keeping` each is for."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,9 @@ class Keeping:
         """
         given: dict[str, Any] = {}
         for word in filter(None, (part.strip() for part in text.split(","))):
-            if word not in WORDS:
-                raise InputError(f"{word!r} isn't a way to keep weights; there are {', '.join(WORDS)}")
-            kind = (
-                "dtype"
-                if word in DTYPES
-                else "quantize"
-                if word in QUANTISERS
-                else "offload"
-                if word in OFFLOADS
-                else "tiling"
-            )
+            kind = KINDS.get(word)
+            if kind is None:
+                raise InputError(f"{word!r} isn't a way to keep weights; there are {', '.join(KINDS)}")
             if kind in given:
                 raise InputError(f"{word!r}: there is {given[kind]!r} already")
             given[kind] = True if kind == "tiling" else word.removeprefix("offload-")
@@ -82,8 +77,7 @@ def load_kept(folder: Path, keeping: Keeping, device: str) -> DuoGenPipeline:
         InputError: no model there.
         DuoGenError: a library that is needed isn't installed.
     """
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"{folder}: not a DuoGen model folder (no model_index.json in it)")
+    check_model_folder(folder)
     saved = read_config(folder / "mllm").get("dtype")
     dtype = keeping.numbers(saved, device)
     index = read_config(folder, "model_index.json")

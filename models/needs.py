@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duogen.errors import InputError
-from duogen.models.checkpoints import read_config
+from duogen.models.checkpoints import check_model_folder, language_config, read_config
 from duogen.models.decoding import LARGEST_COPY
 from duogen.models.keeping import Keeping
+from duogen.models.vae import spatial_factor
 
 COMPONENTS = ("mllm", "connector", "transformer", "vae")
 QUANTISED = {"int8": 1.02, "fp8": 1.02, "nf4": 0.5625}
@@ -55,8 +55,7 @@ def needs_of(folder: Path, keeping: Keeping, device: str, work: Work) -> Needs:
     Raises:
         InputError: no model there.
     """
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"{folder}: not a DuoGen model folder (no model_index.json in it)")
+    check_model_folder(folder)
     mllm = read_config(folder / "mllm")
     each = keeping.numbers(mllm.get("dtype"), device).itemsize
     weights = {
@@ -111,13 +110,13 @@ def _largest_layer(folder: Path, each: int) -> int:
 def _working(
     folder: Path, mllm: dict[str, Any], index: dict[str, Any], each: int, plain: bool, tiling: bool, work: Work
 ) -> int:
-    text = mllm.get("text_config") or mllm
+    text = language_config(mllm)
     layers, hidden = text["num_hidden_layers"], text["hidden_size"]
     heads = text.get("num_key_value_heads") or text["num_attention_heads"]
     size = text.get("head_dim") or hidden // text["num_attention_heads"]
     dit, vae = read_config(folder / "transformer"), read_config(folder / "vae")
     blocks, width = dit["num_layers"], dit["num_attention_heads"] * dit["attention_head_dim"]
-    factor = vae.get("scale_factor_spatial") or vae.get("patch_size") or 8
+    factor = spatial_factor(vae)
     frame = (work.width // factor // dit["patch_size"][1]) * (work.height // factor // dit["patch_size"][1])
     causal = index.get("attention_mode") == "causal"
     shown = frame if causal else frame * work.pictures

@@ -28,6 +28,7 @@ from transformers import (
 from duogen.errors import InputError
 from duogen.models.backend import Backend, TorchBackend
 from duogen.models.batching import Batcher
+from duogen.models.checkpoints import check_model_folder
 from duogen.models.connector import Connector
 from duogen.models.decoding import Chunk
 from duogen.models.dit import PREDICTIONS, CosmosDiT, DiT
@@ -36,8 +37,8 @@ from duogen.models.processor import DuoGenProcessor
 from duogen.models.processor_llava import LlavaProcessor
 from duogen.models.sampler import PaintSettings
 from duogen.models.step import StepFunction
-from duogen.models.vae import PatchCodec, to_frames, to_image, to_latents, to_pixels
-from duogen.models.wan import WanDiT
+from duogen.models.vae import PatchCodec, spatial_factor, to_frames, to_image, to_latents, to_pixels
+from duogen.models.wan import WanDiT, check_mode
 
 MODES = ("causal", "full")
 
@@ -111,8 +112,7 @@ class DuoGenPipeline(DiffusionPipeline):
             in_words=in_words,
         )
         self.painter = self._painter()
-        if attention_mode == "causal" and isinstance(self.painter, WanDiT) and self.painter.shows_noise:
-            raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
+        check_mode(attention_mode, transformer.config)
         self.batcher = Batcher()
         self._device: torch.device | None = None
         self._swapping = False
@@ -166,8 +166,7 @@ class DuoGenPipeline(DiffusionPipeline):
             InputError: the folder holds no DuoGen model.
         """
         root = Path(pretrained_model_name_or_path)
-        if not (root / "model_index.json").is_file():
-            raise InputError(f"{root}: not a DuoGen model folder (no model_index.json in it)")
+        check_model_folder(root)
         index = cls.load_config(root)
         dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None) or torch.float32
         # diffusers resolves classes of its own and of transformers; ours are handed over ready-made.
@@ -202,9 +201,7 @@ class DuoGenPipeline(DiffusionPipeline):
 
     @property
     def _spatial_factor(self) -> int:
-        if isinstance(self.vae, PatchCodec):
-            return self.vae.config.patch_size
-        return self.vae.config.scale_factor_spatial
+        return spatial_factor(self.vae.config)
 
     def fitted_size(self, width: int, height: int) -> tuple[int, int]:
         """The size of a picture as a condition frame: its own shape, sides rounded to `side_multiple`, area limited."""

@@ -8,7 +8,7 @@ model it is sharper than a convolutional autoencoder of the same training time; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,11 @@ class PatchCodec(ModelMixin, ConfigMixin):
         patches = z.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean  # B T h w (3 p p)
         patches = patches.unflatten(4, (3, p, p)).permute(0, 4, 1, 2, 5, 3, 6)  # B 3 T h p w p
         return DecoderOutput(sample=patches.flatten(5, 6).flatten(3, 4))
+
+
+def spatial_factor(config: Mapping[str, Any]) -> int:
+    """How many pixels a latent is wide, by a VAE's configuration: its patch, where it is a `PatchCodec`."""
+    return int(config.get("scale_factor_spatial") or config.get("patch_size") or 8)
 
 
 def to_pixels(frames: Tensor) -> Tensor:

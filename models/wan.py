@@ -13,56 +13,53 @@ Weights and numbers are upstream's (a test compares them).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from duogen.errors import InputError
 from duogen.models.attention import as_bias, attend
-from duogen.models.dit import DiTOutput, Frame, KeyValue, Uncast, patch_positions, run_block, unpatchified
+from duogen.models.dit import BlockDiT, DiTOutput, Frame, KeyValue, Uncast
 
 TIMESTEPS = 1000
 MASK_CHANNELS = 4
 """Of image-to-video networks: one for each of the four pictures that a video latent stands for; of a still picture, all alike."""
 
 
-class WanDiT:
+def shows_noise(config: Mapping[str, Any]) -> bool:
+    """Whether a transformer is shown earlier pictures in channels of their own, and noisy (image-to-video)."""
+    return config["in_channels"] == 2 * (config.get("out_channels") or config["in_channels"]) + MASK_CHANNELS
+
+
+def check_mode(mode: str, config: Mapping[str, Any]) -> None:
+    """Raises `InputError` where a transformer of that configuration can't have an attention mode."""
+    if mode == "causal" and shows_noise(config):
+        raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
+
+
+class WanDiT(BlockDiT):
     """A Wan transformer as a `DiT`."""
 
     def __init__(self, model: WanTransformer3DModel) -> None:
-        self.model: Any = model
-        self.patch = model.config.patch_size[1]
-        self.shows_noise = model.config.in_channels != model.config.out_channels
-        """Whether earlier pictures come in channels of their own (image-to-video)."""
-        expected = 2 * model.config.out_channels + MASK_CHANNELS
-        if self.shows_noise and model.config.in_channels != expected:
-            raise ValueError(
-                f"in_channels must be {model.config.out_channels} or {expected}, not {model.config.in_channels}"
-            )
-
-    def tokens_of(self, latent: Tensor) -> int:
-        return (latent.shape[-2] // self.patch) * (latent.shape[-1] // self.patch)
+        super().__init__(model, model.blocks)
+        self.shows_noise = shows_noise(model.config)
+        given, made = model.config.in_channels, model.config.out_channels
+        if given != made and not self.shows_noise:
+            raise ValueError(f"in_channels must be {made} or {2 * made + MASK_CHANNELS}, not {given}")
 
     def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
-        token = torch.arange(length, device=ends.device)
-        first = torch.zeros_like(ends) if bases is None else bases
-        return ((token < ends[..., None]) & (token >= first[..., None]))[..., None, :]
+        return self._text(ends, length, bases)[..., None, :]
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
         text = self.model.condition_embedder.text_embedder(vectors)
-        return [self._context_of(block, text) for block in self.model.blocks]
+        return [self._context_of(block, text) for block in self.blocks]
 
     def _context_of(self, block: Any, text: Tensor) -> KeyValue:
         attn = block.attn2
         return self._heads(attn.norm_k(attn.to_k(text)), attn), self._heads(attn.to_v(text), attn)
-
-    def run_as_modules(self) -> None:
-        for block in self.model.blocks:
-            block.forward = partial(self._run, block)
-            block.is_ours = True
 
     def __call__(
         self,
@@ -78,7 +75,7 @@ class WanDiT:
         counts = [self.tokens_of(frame.latent) for frame in frames]
         levels = self._levels(frames)
         hidden = torch.cat([self._embed(frame, level) for frame, level in zip(frames, levels, strict=True)], dim=1)
-        wave = Uncast(self._rotary(torch.cat([patch_positions(frame, self.patch) for frame in frames])))
+        wave = Uncast(self._rotary(torch.cat([self.positions(frame) for frame in frames])))
         temb, modulation = self._times(torch.stack(levels, dim=1), counts, hidden)
         self_bias, cross_bias = (
             None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
@@ -86,24 +83,11 @@ class WanDiT:
         if isinstance(context, Tensor):
             context = model.condition_embedder.text_embedder(context)
 
-        kept: list[KeyValue] = []
-        middle: Sequence[Tensor] = ()
-        for number, block in enumerate(model.blocks):
-            given = context if isinstance(context, Tensor) else context[number]
-            old = None if past is None else past[number]
-            hidden, own = run_block(
-                model, block, self._run, hidden, given, modulation, wave, self_bias, cross_bias, old
-            )
-            kept.append(own)
-            if number + 1 == -(-2 * len(model.blocks) // 3):
-                middle = hidden.split(counts, dim=1)
-
+        hidden, kept, middle = self._through(hidden, counts, context, past, modulation, wave, self_bias, cross_bias)
         shift, scale = (model.scale_shift_table.to(hidden.device).unsqueeze(0) + temb.unsqueeze(2)).unbind(2)
         normed = (model.norm_out(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         pieces = model.proj_out(normed).split(counts, dim=1)
-        velocities = [
-            unpatchified(piece, frame.latent, self.patch) for piece, frame in zip(pieces, frames, strict=True)
-        ]
+        velocities = [self.unpatchify(piece, frame.latent) for piece, frame in zip(pieces, frames, strict=True)]
         return DiTOutput(velocities, kept, middle)
 
     def _run(
@@ -111,11 +95,11 @@ class WanDiT:
         block: Any,
         hidden: Tensor,
         context: KeyValue | Tensor,
+        past: KeyValue | None,
         modulation: Tensor,
         wave: Uncast,
         self_bias: Tensor | None,
         cross_bias: Tensor | None,
-        past: KeyValue | None,
     ) -> tuple[Tensor, KeyValue]:
         """A block's output, and its self-attention keys and values of these frames."""
         shift, scale, gate, shift_after, scale_after, gate_after = (
@@ -126,11 +110,7 @@ class WanDiT:
         query = _turned(self._heads(attn.norm_q(attn.to_q(normed)), attn), wave.tensors)
         key = _turned(self._heads(attn.norm_k(attn.to_k(normed)), attn), wave.tensors)
         own = key, self._heads(attn.to_v(normed), attn)
-        value = own[1]
-        if past is not None:
-            key, value = (
-                torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2) for old, new in zip(past, own, strict=True)
-            )
+        key, value = self._behind(past, own)
         mixed = self._out(attn, attend(query, key, value, self_bias))
         hidden = (hidden.float() + mixed * gate).type_as(hidden)
 
@@ -185,14 +165,6 @@ class WanDiT:
             angles.append(positions[:, axis : axis + 1].double() * 10000.0**-steps)
         angle = torch.cat(angles, dim=-1)
         return angle.cos().float(), angle.sin().float()
-
-    @staticmethod
-    def _heads(x: Tensor, attn: Any) -> Tensor:
-        return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)
-
-    @staticmethod
-    def _out(attn: Any, x: Tensor) -> Tensor:
-        return attn.to_out[0](x.transpose(1, 2).flatten(2))
 
 
 def _turned(heads: Tensor, wave: tuple[Tensor, Tensor]) -> Tensor:

@@ -28,6 +28,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from duogen.document import write_atomically
 from duogen.errors import InputError
+from duogen.models.checkpoints import check_model_folder
 from duogen.models.connector import Connector
 from duogen.models.dit import small_cosmos
 from duogen.models.mllm import small_qwen
@@ -64,8 +65,8 @@ class Run:
         self, recipe: Recipe, folder: Path, quiet: bool = False, device: str = "cpu", workers: int = 0
     ) -> None:
         self.recipe, self.folder, self.quiet, self.device, self.workers = recipe, folder, quiet, device, workers
-        if recipe.start and not (recipe.start / "model_index.json").is_file():
-            raise InputError(f"{recipe.start}: not a DuoGen model folder (no model_index.json in it)")
+        if recipe.start:
+            check_model_folder(recipe.start)
         path = folder / "recipe.json"
         if path.exists():
             if Recipe.model_validate(json.loads(path.read_text())["recipe"]) != recipe:

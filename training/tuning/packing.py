@@ -126,11 +126,3 @@ class Packer:
             best.samples.append(sample)
             best.filled = [have + cost for have, cost in zip(best.filled, costs, strict=True)]
         return packs
-
-
-def wasted(packer: Packer, packs: int) -> float:
-    """The share of the first budget that stays empty in the first so many packs."""
-    filled = 0
-    for number in range(packs):
-        filled += sum((packer.costs(sample) or (0,))[0] for sample in packer.pack(number))
-    return 1 - filled / (packs * packer.budgets[0])

@@ -89,27 +89,25 @@ def canvases(
             assert target is not None
             chosen = [target]
         last = chosen[-1]
+        own: list[Canvas] = []
         for number in range(last):
             share = config.frame_noise * float(torch.rand((), generator=generator))
             noise = torch.randn(clean[number].shape, generator=generator)
             shown = clean[number] + share * (noise - clean[number])
             # In full mode condition frames read what the target reads.
             slot = slots[number] if causal else slots[last]
-            made.append(_copy(shown, number, CONDITION_SIGMA, index, base, slot, slot.asked, None))
+            own.append(_copy(shown, number, CONDITION_SIGMA, index, base, slot, slot.asked, None))
         for number in chosen:
             slot = slots[number]
+            # Guidance's negative branch keeps all but the last text segment; in full mode that is so for all of its frames.
             dropped = float(torch.rand((), generator=generator)) < config.drop_last_text
+            reach = slot.start if dropped else slot.asked
             time = float(torch.randn((), generator=generator)) * config.time_spread + config.time_shift
             sigma = shifted(1 / (1 + math.exp(-time)), config.sigma_shift)
             noise = torch.randn(clean[number].shape, generator=generator)
             noisy = (1 - sigma) * clean[number] + sigma * noise
-            reach = _kept(slots, slot.asked) if dropped else slot.asked
-            made.append(_copy(noisy, number, sigma, index, base, slot, reach, noise - clean[number]))
-            if not causal and dropped:
-                # What the negative branch leaves away, it leaves away for all of its frames.
-                for place, each in enumerate(made):
-                    if each.dialogue == index:
-                        made[place] = each._replace(reach=base + reach)
+            own.append(_copy(noisy, number, sigma, index, base, slot, reach, noise - clean[number]))
+        made += own if causal else [each._replace(reach=own[-1].reach) for each in own]
     return made
 
 
@@ -117,12 +115,6 @@ def _copy(
     latent: Tensor, time: int, sigma: float, dialogue: int, base: int, slot: Slot, reach: int, wanted: Tensor | None
 ) -> Canvas:
     return Canvas(latent, time, sigma, dialogue, base, base + slot.start, base + reach, wanted)
-
-
-def _kept(slots: Sequence[Slot], asked: int) -> int:
-    """How many tokens guidance's negative branch keeps (`Tape.unconditional`)."""
-    ends = [slot.end for slot in slots if slot.end <= asked]
-    return ends[-1] if ends else 1
 
 
 class Painter(nn.Module):

@@ -18,22 +18,23 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from duogen.document import write_atomically
 from duogen.errors import DuoGenError, InputError
-from duogen.models.checkpoints import read_config
-from duogen.models.keeping import DTYPES
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.tuning.config import StageConfig, TuneConfig
-from duogen.training.tuning.loop import Loop, autocast
+from duogen.training.tuning.loop import VALIDATION, Loop, autocast
 from duogen.training.tuning.packing import Packer, Sample
 from duogen.training.tuning.records import Measure, Records, measure
-from duogen.training.tuning.sharding import World, reshard, sharded, whole_weights
+from duogen.training.tuning.sharding import CHECKPOINT, World, reshard, sharded, whole_weights
 from duogen.training.tuning.trackers import Trackers
 
 UNIMPORTANT = {
@@ -52,14 +53,18 @@ OnSnapshot = Callable[[int, Path], None]
 """Is told a step and the model folder as it is then."""
 
 
+@dataclass
 class Trained:
     """What a stage trains of a pipeline.
 
-    `module` has the loss and holds all weights that move; `groups` are these with learning rates; `blocks` are sharded by themselves.
+    `module` has the loss and holds all weights that move; `groups` are these with learning rates; `blocks` are sharded by themselves;
+    `adapters` is PEFT's model of an MLLM that has some.
     """
 
-    def __init__(self, module: nn.Module, groups: list[dict[str, Any]], blocks: list[nn.Module]) -> None:
-        self.module, self.groups, self.blocks = module, groups, blocks
+    module: nn.Module
+    groups: list[dict[str, Any]]
+    blocks: list[nn.Module]
+    adapters: Any = None
 
 
 class Stage(ABC):
@@ -83,10 +88,13 @@ class Stage(ABC):
         # Weights that are trained are kept in float32; products are taken in the precision of the stage.
         self.pipeline = self._loaded()
         self.processor, self.prompt = self.pipeline.processor, self.pipeline.config.system_prompt
+        self.model_print = self.fingerprint(config.model)
         self._note()
         self.measures = self._measured(self.records, "index")
         self.packer = Packer(len(self.records), self.costs(self.measures), self.budgets, config.seed)
-        if not any(self.packer.fits(number) for number in range(len(self.records))):
+        self.left_out = sum(not self.packer.fits(number) for number in range(len(self.records)))
+        """How many documents don't fit into a pack, or have nothing to learn from."""
+        if self.left_out == len(self.records):
             raise InputError(f"none of the {len(self.records)} documents fits into a pack of {self.budgets} tokens")
         self.trained = self.prepare(self.pipeline)
 
@@ -133,14 +141,9 @@ class Stage(ABC):
     def batch(self, number: int) -> Any:
         return self.made(self.records, self.measures, self.packer.pack(number))
 
-    @property
-    def left_out(self) -> int:
-        """How many documents don't fit into a pack, or have nothing to learn from."""
-        return sum(not self.packer.fits(number) for number in range(len(self.records)))
-
-    def fingerprint(self, folder_of: str = "") -> str:
+    def fingerprint(self, root: Path) -> str:
         """Of the model that is begun with, or of one of its components: by configurations and the sizes of its files."""
-        root, digest = self.config.model / folder_of, hashlib.sha256()
+        digest = hashlib.sha256()
         for path in sorted(root.rglob("*")):
             if path.is_file() and "training" not in path.parts:
                 digest.update(f"{path.relative_to(root)} {path.stat().st_size} ".encode())
@@ -162,18 +165,20 @@ class Stage(ABC):
         self.trained.groups = sharded(
             module, self.trained.groups, self.trained.blocks, self.world, self.stage.precision
         )
-        if not (self.folder / "checkpoint").exists():
+        if not (self.folder / CHECKPOINT).exists():
             self._check_packing()
         loop = Loop(module, self.trained.groups, self, self.stage, self.folder, self.world)
         with Trackers(self.stage.log_with, self.folder, self.config, enabled=self.world.first) as trackers:
 
             def after(step: int, record: dict[str, float]) -> None:
                 trackers.log(step, record)
-                if self._due(step, self.stage.validate_every) and self.held_out is not None:
+                if _due(step, self.stage.validate_every) and self.held_out is not None:
                     scores = {f"validation_{name}": value for name, value in loop.score(self._validation()).items()}
                     trackers.log(step, scores)
-                    self._write("validation.jsonl", {"step": step, **scores})
-                if self._due(step, self.stage.sample_every) and on_snapshot is not None:
+                    if self.world.first:
+                        with open(self.folder / VALIDATION, "a") as log:
+                            log.write(json.dumps({"step": step, **scores}) + "\n")
+                if _due(step, self.stage.sample_every) and on_snapshot is not None:
                     self.write_model(self.folder / "snapshot")
                     if self.world.first:
                         on_snapshot(step, self.folder / "snapshot")
@@ -201,13 +206,11 @@ class Stage(ABC):
         self.world.wait()
 
     def saved_type(self, component: str) -> torch.dtype:
-        """The numbers that a component of the model folder was saved in."""
-        config = read_config(self.config.model / component)
-        said = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-        return DTYPES.get(said.removeprefix("torch."), torch.float32)
-
-    def _due(self, step: int, every: int) -> bool:
-        return every > 0 and step % every == 0
+        """The numbers that a component of the model folder is saved in; not all configurations say."""
+        path = next((self.config.model / component).glob("*.safetensors"))
+        with safe_open(path, "pt") as file:
+            kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+        return torch.bfloat16 if "BF16" in kinds else torch.float16 if "F16" in kinds else torch.float32
 
     def _loaded(self) -> DuoGenPipeline:
         pipeline = DuoGenPipeline.from_pretrained(self.config.model, dtype=torch.float32)
@@ -233,16 +236,22 @@ class Stage(ABC):
         path = self.folder / f"{name}.jsonl"
         if not self.world.first:
             self.world.wait()  # the first process writes it down for the others
-        measures = measure(records, self.processor, self.prompt, frame_tokens, path, self.fingerprint())
+        measures = measure(records, self.processor, self.prompt, frame_tokens, path, self.model_print)
         if self.world.first:
             self.world.wait()
         return measures
 
+    @cached_property
+    def _held_packs(self) -> tuple[list[Measure], list[list[Sample]]]:
+        """What is validated on, measured and packed; all processes ask for it first at the same time."""
+        assert self.held_out is not None
+        measures = self._measured(self.held_out, "validation-index")
+        return measures, Packer(len(self.held_out), self.costs(measures), self.budgets, self.config.seed).every()
+
     def _validation(self) -> Iterator[tuple[Any, bool]]:
         """All validation packs, this process's share, and whether each counts; to each process as many."""
         assert self.held_out is not None
-        measures = self._measured(self.held_out, "validation-index")
-        packs = Packer(len(self.held_out), self.costs(measures), self.budgets, self.config.seed).every()
+        measures, packs = self._held_packs
         for index in range(-(-len(packs) // self.world.size)):
             place = index * self.world.size + self.world.rank
             yield self.made(self.held_out, measures, packs[min(place, len(packs) - 1)]), place < len(packs)
@@ -264,7 +273,7 @@ class Stage(ABC):
         """Writes down what is asked for; raises `InputError` where the folder holds something else."""
         path = self.folder / "config.json"
         asked = json.loads(self.config.model_dump_json(include={"seed", "data"}))
-        asked |= {"model": self.fingerprint(), "stage": json.loads(self.stage.model_dump_json(exclude=UNIMPORTANT))}
+        asked |= {"model": self.model_print, "stage": json.loads(self.stage.model_dump_json(exclude=UNIMPORTANT))}
         asked["data"] = {kind: [Path(file).name for file in files] for kind, files in asked["data"].items()}
         if path.exists() and json.loads(path.read_text()) != asked:
             raise InputError(f"{self.folder}: holds a run of another configuration; choose another folder with -o")
@@ -272,10 +281,9 @@ class Stage(ABC):
         if self.world.first:
             write_atomically(path, json.dumps(asked, indent=2).encode())
 
-    def _write(self, name: str, record: dict[str, float]) -> None:
-        if self.world.first:
-            with open(self.folder / name, "a") as log:
-                log.write(json.dumps(record) + "\n")
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
 def _linked(source: str, target: str) -> str:

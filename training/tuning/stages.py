@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from duogen.document import write_atomically
-from duogen.errors import InputError
 from duogen.models.dit import Uncast
 from duogen.models.pipeline import DuoGenPipeline
-from duogen.models.wan import WanDiT
+from duogen.models.wan import check_mode
 from duogen.training.tuning import language, painting
 from duogen.training.tuning.config import Stage1Config, Stage2Config, TuneConfig
 from duogen.training.tuning.packing import Sample
@@ -37,9 +36,9 @@ class LanguageStage(Stage):
         if self.stage.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         torch.manual_seed(self.config.seed)  # adapters begin alike, in every process
-        groups, self._peft = language.free(model, self.stage, pipeline.processor)
+        groups, adapters = language.free(model, self.stage, pipeline.processor)
         speaker = language.Speaker(model, pipeline.processor, always_sees=self.world.size > 1)
-        return Trained(speaker, groups, blocks)
+        return Trained(speaker, groups, blocks, adapters)
 
     def lighten(self) -> None:
         if self.stage.precision == "bfloat16" and self.world.size == 1:  # shards of one layer must be of one type
@@ -49,9 +48,9 @@ class LanguageStage(Stage):
 
     def put(self, pipeline: DuoGenPipeline, trained: Trained, target: Path) -> None:
         model: Any = pipeline.mllm
-        if self._peft is not None:
-            self._peft.save_pretrained(self.folder / "lora")
-            model = self._peft.merge_and_unload()
+        if trained.adapters is not None:
+            trained.adapters.save_pretrained(self.folder / "lora")
+            model = trained.adapters.merge_and_unload()
         model.to(self.saved_type("mllm")).save_pretrained(target / "mllm", max_shard_size="4GB")
 
     @property
@@ -100,7 +99,7 @@ class PaintingStage(Stage):
         pipeline = self.pipeline
         pipeline.mllm.requires_grad_(False).eval().to(world.device, self.saved_type("mllm"))
         pipeline.vae.requires_grad_(False).eval().to(world.device)
-        self.latents = LatentCache(pipeline, folder / "latents" / self.fingerprint(folder_of="vae"))
+        self.latents = LatentCache(pipeline, folder / "latents" / self.fingerprint(config.model / "vae"))
         self.states = StateCache(pipeline.mllm, self.processor, self.prompt, stage.state_cache_mb * 2**20)
 
     @property
@@ -109,8 +108,7 @@ class PaintingStage(Stage):
 
     def prepare(self, pipeline: DuoGenPipeline) -> Trained:
         transformer: Any = pipeline.transformer
-        if self.causal and isinstance(pipeline.painter, WanDiT) and pipeline.painter.shows_noise:
-            raise InputError("a Wan image-to-video transformer has no causal mode: its condition frames are noisy")
+        check_mode("causal" if self.causal else "full", transformer.config)
         torch.manual_seed(self.config.seed)  # adapters begin alike, in every process
         painter = painting.Painter(pipeline.connector, transformer, pipeline.painter, self.causal)
         blocks = _blocks(transformer)
@@ -130,7 +128,7 @@ class PaintingStage(Stage):
         for name in self.changed:
             component = getattr(pipeline, name)
             component.register_to_config(_name_or_path="")
-            kept, numbers = tuple(component._keep_in_fp32_modules or ()), self.saved_type_of_weights(name)
+            kept, numbers = tuple(component._keep_in_fp32_modules or ()), self.saved_type(name)
             for label, weight in component.named_parameters():
                 if not any(part in label for part in kept):
                     weight.data = weight.data.to(numbers)
@@ -138,16 +136,6 @@ class PaintingStage(Stage):
         index = json.loads((target / "model_index.json").read_text())
         index["attention_mode"] = "causal" if self.causal else "full"
         write_atomically(target / "model_index.json", json.dumps(index, indent=2).encode())
-
-    def saved_type_of_weights(self, name: str) -> torch.dtype:
-        """Of a diffusers component, whose configuration doesn't say in which numbers it is kept."""
-        from safetensors import safe_open
-
-        for path in sorted((self.config.model / name).glob("*.safetensors")):
-            with safe_open(path, "pt") as file:
-                kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-                return torch.bfloat16 if "BF16" in kinds else torch.float16 if "F16" in kinds else torch.float32
-        return torch.float32
 
     @property
     def budgets(self) -> tuple[int, ...]:

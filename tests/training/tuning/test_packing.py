@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from duogen.training.tuning.packing import Packer, Sample, wasted
+from duogen.training.tuning.packing import Packer, Sample
 
 
 def lengths(count: int, seed: int = 0) -> list[int]:
@@ -16,6 +16,12 @@ def lengths(count: int, seed: int = 0) -> list[int]:
 
 def packer(sizes: list[int], budget: int, seed: int = 0, window: int = 512) -> Packer:
     return Packer(len(sizes), lambda sample: (sizes[sample.number],), (budget,), seed, window)
+
+
+def wasted(packer: Packer, packs: int) -> float:
+    """The share of the first budget that stays empty in the first so many packs."""
+    filled = sum((packer.costs(sample) or (0,))[0] for number in range(packs) for sample in packer.pack(number))
+    return 1 - filled / (packs * packer.budgets[0])
 
 
 @pytest.mark.parametrize("budget", [16_384, 32_768])
