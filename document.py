@@ -30,6 +30,8 @@ MAX_PIXELS = 64_000_000
 """Pictures with more pixels are refused before they are unpacked: they are bombs or mistakes."""
 FORMATS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 IMAGE_MARK = "<image>"
+BOV = "<BOV>"
+"""Begin of vision: the token by which the MLLM asks for a picture (paper, section 3)."""
 PLAN_FILE = "plan.json"
 
 
@@ -39,15 +41,16 @@ class Picture:
     Args:
         data: the bytes of a PNG, JPEG or WebP file.
         source: what to call it in an error message.
+        keep_pixels: takes memory and saves `image` the decoding.
 
     Raises:
         InputError: empty, unreadable, another format, or more than `MAX_PIXELS` pixels.
     """
 
     _pixels: Image.Image | None = None
-    """Of a picture that was made here: they needn't be decoded again."""
+    """Of a picture that was made here, or of which they were to be kept: they needn't be decoded again."""
 
-    def __init__(self, data: bytes, source: str = "picture") -> None:
+    def __init__(self, data: bytes, source: str = "picture", *, keep_pixels: bool = False) -> None:
         if not data:
             raise InputError(f"{source}: the file is empty")
         try:
@@ -59,6 +62,8 @@ class Picture:
                     if self.width * self.height > MAX_PIXELS:
                         raise Image.DecompressionBombError
                     image.load()
+                    if keep_pixels:
+                        self._pixels = _on_white(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise InputError(f"{source}: the picture has more than the {MAX_PIXELS:,} pixels allowed") from error
         except UnidentifiedImageError as error:  # its own message tells where in memory the bytes were
@@ -104,7 +109,7 @@ class Picture:
     @property
     def path(self) -> str:
         """Where a document folder keeps it, relative to the folder."""
-        return f"pictures/{self.sha256[:16]}{FORMATS[self.format]}"
+        return picture_path(self.sha256, self.format)
 
     @property
     def base64(self) -> str:
@@ -124,12 +129,12 @@ class Picture:
         """The pixels, RGB; transparent parts become white."""
         if self._pixels is not None:
             return self._pixels.copy()
-        image: Image.Image = Image.open(io.BytesIO(self.data), formats=list(FORMATS))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-            return Image.alpha_composite(ground, image).convert("RGB")
-        return image.convert("RGB")
+        return _on_white(Image.open(io.BytesIO(self.data), formats=list(FORMATS)))
+
+
+def picture_path(sha256: str, kind: str) -> str:
+    """Where a document folder keeps a picture, relative to the folder, by its hash and its format."""
+    return f"pictures/{sha256[:16]}{FORMATS[kind]}"
 
 
 class TextPart(BaseModel):
@@ -388,6 +393,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: can't write ({error.strerror or error})") from error
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; transparent parts become white."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
 
 
 def _record_picture(image: Any, folder: Path) -> Picture:

@@ -7,7 +7,6 @@ interrupted is resumed where it was. The manifest holds nothing that depends on 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from duogen.agent.plan import Plan
 from duogen.agent.runs import RunFolder
 from duogen.document import Document, Picture, write_atomically
 from duogen.errors import DuoGenError
+from duogen.journal import Journal
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings
 from duogen.tools.export import export, render
@@ -60,13 +60,12 @@ class Batch:
     def outcomes(self) -> dict[str, Outcome]:
         """What has been finished, by id; of an item that was tried again, the last."""
         found: dict[str, Outcome] = {}
-        if self.journal.exists():
-            for line in self.journal.read_bytes().splitlines():
-                try:
-                    outcome = Outcome(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue  # the last line of a process that was killed
-                found[outcome.custom_id] = outcome
+        for record in Journal(self.journal):
+            try:
+                outcome = Outcome(**record)
+            except TypeError:
+                continue  # of another version
+            found[outcome.custom_id] = outcome
         return found
 
     def run(self, engine: Engine, items: list[Item], on_done: Callable[[Outcome], None]) -> None:
@@ -91,12 +90,7 @@ class Batch:
         return finished
 
     def _note(self, outcome: Outcome) -> Outcome:
-        line = json.dumps(asdict(outcome), ensure_ascii=False).encode()
-        with open(self.journal, "ab") as journal:
-            # Behind what a killed process left unfinished, a line begins anew.
-            journal.write((b"\n" if _broken(self.journal) else b"") + line + b"\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        Journal(self.journal).append(asdict(outcome))
         return outcome
 
 
@@ -167,12 +161,3 @@ def outcome_of(item: Item, plan: Plan | None, error: Exception | None) -> Outcom
         return Outcome(item.custom_id, item.number, "failed", request, error=first)
     return Outcome(item.custom_id, item.number, "done", request, plan.reason, len(plan.document.images))
 
-
-def _broken(path: Path) -> bool:
-    """Whether a file ends in the middle of a line."""
-    with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"

@@ -17,8 +17,8 @@ from transformers import AddedToken, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 from transformers.processing_utils import ProcessorMixin
 
-BOV = "<BOV>"
-"""Begin of vision: the token by which the MLLM asks for a picture (paper, section 3)."""
+from duogen.document import BOV
+
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 END_OF_TEXT = "<|endoftext|>"

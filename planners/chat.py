@@ -7,14 +7,13 @@ the numbers of the pictures to start from. What it says in between is the text o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
-import openai
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duogen.document import Document, ImagePart, Message, Picture, TextPart
+from duogen.endpoints import connect, explained
 from duogen.errors import DuoGenError, first_fault
 from duogen.planners.base import Draft
 from duogen.tools.image import MAX_REQUEST, ImageCall
@@ -53,11 +52,8 @@ class ChatPlanner:
 
     Args:
         model: its name to the server.
-        base_url: of the server, with its ``/v1``; OpenAI's own, or ``OPENAI_BASE_URL``, where it is None.
-        api_key: ``OPENAI_API_KEY`` where it is None; servers on this machine mostly want none.
+        base_url, api_key, timeout, retries: of the server, as in `duogen.endpoints.connect`.
         show: whether the model sees the pictures, or only reads that they are there.
-        timeout: seconds to wait for the server to go on.
-        retries: how often a request that failed, or came too early, is made again; the server says when.
         tries: how often the model may call again when its calls can't be used.
         options: further arguments of ``chat.completions.create``, such as ``temperature``.
     """
@@ -74,11 +70,7 @@ class ChatPlanner:
         tries: int = 3,
         options: dict[str, Any] | None = None,
     ) -> None:
-        key = api_key or (None if base_url is None else "none")
-        try:
-            self.client = openai.OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=retries)
-        except openai.OpenAIError as error:
-            raise DuoGenError(f"the chat model can't be used: {_first_line(error)}") from error
+        self.client = connect(base_url, api_key, timeout, retries)
         self.model, self.show, self.tries, self.options = model, show, tries, options or {}
         self.server = f"{model} at {self.client.base_url}"
         self._asked: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -124,7 +116,7 @@ class ChatPlanner:
         if max_tokens is not None:
             request["max_tokens"] = max_tokens
         turn = _Turn()
-        with self._explained():
+        with explained(self.server, "; the run can be continued"):
             stream = self.client.chat.completions.create(stream=True, **request)
             try:
                 for chunk in stream:
@@ -138,26 +130,6 @@ class ChatPlanner:
         if not turn.reason:
             raise DuoGenError(f"{self.server} broke off in the middle of its answer; the run can be continued")
         return turn
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Says of what goes wrong on the way what it was, in a line."""
-        server = self.server
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            raise DuoGenError(f"{server} didn't answer in time; the run can be continued") from error
-        except openai.RateLimitError as error:
-            raise DuoGenError(f"{server} takes no more requests for now; the run can be continued later") from error
-        except openai.APIConnectionError as error:
-            raise DuoGenError(f"{server} can't be reached ({_first_line(error)})") from error
-        except openai.OpenAIError as error:
-            raise DuoGenError(f"{server} refused: {_first_line(error)}") from error
-        except Exception as error:
-            # A stream that breaks off raises whatever the HTTP library below has for it.
-            if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
-                raise DuoGenError(f"{server} broke off ({_first_line(error)}); the run can be continued") from error
-            raise
 
     def _messages(self, run: str, document: Document) -> list[dict[str, Any]]:
         """The dialogue as a conversation with tool calls."""
@@ -282,6 +254,3 @@ def _schema(tool: type[Draw | Edit]) -> dict[str, Any]:
 def _shown(picture: Picture) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": picture.data_url}}
 
-
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "message", "") or error).splitlines() or [type(error).__name__])[0][:300]

@@ -179,16 +179,27 @@ def vae(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def cosmos(folder: Path, states: int = 192, channels: int = 4, heads: int = 2, layers: int = 2) -> Path:
-    """A Cosmos-Predict2.5, whose own projection reads `states` numbers a token."""
+def cosmos(
+    folder: Path, states: int = 192, channels: int = 4, heads: int = 2, layers: int = 2, learned_positions: bool = False
+) -> Path:
+    """A Cosmos-Predict2.5, whose own projection reads `states` numbers a token.
+
+    Args:
+        learned_positions: adds the table of absolute positions that Cosmos-Predict1 has. Rotary positions are relative: from these alone a
+            transformer learns where a picture's edges are only slowly.
+    """
     torch.manual_seed(0)
-    CosmosTransformer3DModel(
+    model = CosmosTransformer3DModel(
         in_channels=channels + 1, out_channels=channels, num_attention_heads=heads, attention_head_dim=24, num_layers=layers,
         text_embed_dim=32,
         adaln_lora_dim=8, max_size=(32, 32, 32), patch_size=(1, 2, 2), rope_scale=(1.0, 3.0, 3.0), concat_padding_mask=True,
-        extra_pos_embed_type=None, use_crossattn_projection=True, crossattn_proj_in_channels=states,
-        encoder_hidden_states_channels=32,
-    ).save_pretrained(folder / "transformer", max_shard_size="200KB")  # fmt: skip
+        extra_pos_embed_type="learnable" if learned_positions else None, use_crossattn_projection=True,
+        crossattn_proj_in_channels=states, encoder_hidden_states_channels=32,
+    )  # fmt: skip
+    if learned_positions:
+        for table in model.learnable_pos_embed.parameters():
+            torch.nn.init.normal_(table, std=0.5)
+    model.save_pretrained(folder / "transformer", max_shard_size="200KB")
     vae(folder / "vae")
     UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, use_karras_sigmas=True, sigma_max=200.0, sigma_min=0.01

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from duogen.errors import InputError
+from duogen.training.engine import cli as engine
 
 app = typer.Typer(help="Make training documents.", no_args_is_help=True)
 
@@ -15,6 +16,10 @@ app = typer.Typer(help="Make training documents.", no_args_is_help=True)
 @app.callback()
 def root() -> None:
     """Make training documents: JSONL, with pictures beside it."""
+
+
+app.command()(engine.web)
+app.command()(engine.report)
 
 
 @app.command()

@@ -51,7 +51,7 @@ final_learning_rate = 0.02
 warmup_steps = 50
 drop_last_text = 0.0
 frame_noise = 0.0
-time_shift = 1.0
+time_shift = 2.0
 ema_decay = 0.99
 precision = "float32"
 """
@@ -69,7 +69,7 @@ def main(count: int, stage1: int, stage2: int) -> int:
         pictures = [render(scene) for task in tasks for scene in task.pictures]
         fit_codec(pictures, z_dim=16).save_pretrained(home / "codec")
         mllm = checkpoints.qwen2_5_vl(home / "qwen", hidden=128, layers=4, texts=texts, vocabulary=640)
-        dit = checkpoints.cosmos(home / "cosmos", states=4 * 128, channels=16, heads=8, layers=4)
+        dit = checkpoints.cosmos(home / "cosmos", states=4 * 128, channels=16, heads=8, layers=4, learned_positions=True)
         parts = matched(str(mllm), str(dit), vae=home / "codec")
         assemble(parts, home / "model", torch.float32, size=192)
         (home / "config.toml").write_text(CONFIG.format(stage1=stage1, stage2=stage2))

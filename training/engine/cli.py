@@ -1,0 +1,158 @@
+"""`duogen data web` and its kin: the data engine from the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from duogen.errors import DuoGenError, InputError, not_installed
+
+if TYPE_CHECKING:
+    from duogen.training.engine.answers import Model
+    from duogen.training.engine.item import Loss
+    from duogen.training.engine.run import Run
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="A new folder: documents-*.jsonl, pictures, manifest.jsonl, report.html.")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file with limits; docs/data-engine.md.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")]
+EngineName = Annotated[str, typer.Option("--engine", help="local: this machine; ray: Ray, here or on the cluster of RAY_ADDRESS.")]
+Workers = Annotated[int, typer.Option(min=1, help="How many items are worked on at a time.")]
+Writer = Annotated[str | None, typer.Option("--llm", envvar="DUOGEN_DATA_LLM", help="A model that words texts anew, on an OpenAI-compatible server; rules do it without one.")]
+WriterUrl = Annotated[str | None, typer.Option("--llm-url", envvar="DUOGEN_DATA_LLM_URL", help="Its server, with the /v1.")]
+Viewer = Annotated[str | None, typer.Option("--mllm", envvar="DUOGEN_DATA_MLLM", help="A model that sees pictures and describes them.")]
+ViewerUrl = Annotated[str | None, typer.Option("--mllm-url", envvar="DUOGEN_DATA_MLLM_URL", help="Its server, with the /v1.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print where the result is, and nothing else.")]
+
+
+def web(
+    inputs: Annotated[list[Path], typer.Argument(help="HTML files, folders of them, WARC files; with --fetch also .txt files with addresses.")],
+    output: Output,
+    config: Config = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch what isn't there: slowly, as robots.txt allows, public addresses only.")] = False,
+    resume: Resume = False,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    llm: Writer = None,
+    llm_url: WriterUrl = None,
+    mllm: Viewer = None,
+    mllm_url: ViewerUrl = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make dialogues of web pages, with their pictures. Nothing is fetched unless --fetch asks for it."""
+    _needs("trafilatura", "py3langid", "warcio", "imagehash", "cv2", "datasketch", "ftfy")
+    from duogen.training.engine import web as pages
+    from duogen.training.engine.config import load_engine_config
+    from duogen.training.engine.run import Run, engine_named
+    from duogen.training.engine.sources import check
+
+    lists = [path for path in inputs if path.suffix == ".txt"]
+    if lists and not fetch:
+        raise InputError(f"{lists[0]}: addresses are only fetched with --fetch")
+    addresses = [line for path in lists for line in _lines(path)]
+    folders = [path for path in inputs if path not in lists]
+    check(folders)
+    settings = load_engine_config(config)
+    ran = engine_named(engine, workers)
+    for name, url in ((llm, llm_url), (mllm, mllm_url)):
+        if url is not None and name is None:
+            raise InputError(f"{url}: which model of that server? Say so with --llm or --mllm")
+    sources = {"web": [str(path.absolute()) for path in inputs], "fetch": fetch, "llm": llm, "mllm": mllm}
+    run = Run(output, settings, sources, resume)
+    lost: list[Loss] = []
+    steps = pages.finishing(settings, run.store.folder, _model(llm, llm_url, run), _model(mllm, mllm_url, run))
+
+    def work(told: Callable[[Any], None]) -> None:
+        begin = pages.BeginPage(run.store.folder, settings, fetch)
+        run.begin(begin, pages.jobs(folders, addresses, run.index, lost), ran, told)
+        run.finish(steps, ran, told)
+
+    _carry_out(run, work, lost, pages.STEPS, "Dialogues from web pages", quiet)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that one of the commands before made.")],
+) -> None:
+    """Print what became of everything at each step; report.html shows samples."""
+    import json
+
+    from duogen.training.engine.report import read_manifest
+
+    read_manifest(folder)
+    try:
+        counts = json.loads((folder / "counts.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: its counts.json can't be read") from error
+    _print_counts(counts)
+    print(folder / "report.html")
+
+
+def _carry_out(
+    run: Run, work: Callable[[Callable[[Any], None]], None], lost: list[Loss], steps: tuple[str, ...], title: str, quiet: bool
+) -> None:
+    """Does the work, with progress; then writes all that comes of it."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from duogen.training.engine.report import write_report
+    from duogen.training.engine.run import explain_crash
+
+    console = Console(stderr=True)
+    bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=quiet or not console.is_terminal)
+    with bar:
+        task, seen = bar.add_task("items"), [0, 0]
+
+        def told(record: Any) -> None:
+            seen["dropped" in record] += 1
+            bar.update(task, description=f"{sum(seen)} items worked on, {seen[1]} of them dropped")
+
+        try:
+            work(told)
+        except BrokenProcessPool as error:
+            raise explain_crash(error) from error
+    run.write(lost)
+    counts = write_report(run.folder, steps, run.facts, title)
+    if not quiet:
+        _print_counts(counts, sys.stderr)
+        for loss in lost[:10]:
+            print(f"{loss.what}: {loss.reason}", file=sys.stderr)
+    print(run.folder / "manifest.jsonl")
+    if not counts["kept"]:
+        raise DuoGenError(f"nothing was kept; {run.folder / 'report.html'} says why")
+
+
+def _print_counts(counts: dict[str, Any], file: Any = None) -> None:
+    print(f"{'step':12}{'in':>8}{'out':>8}{'passages':>10}{'pictures':>10}", file=file)
+    for row in counts["steps"]:
+        print(f"{row['step']:12}{row['in']:8}{row['out']:8}{row['passages']:10}{row['pictures']:10}", file=file)
+    print(f"{counts['kept']} documents of {counts['items']} items", file=file)
+
+
+def _model(name: str | None, url: str | None, run: Run) -> Model | None:
+    if name is None:
+        return None
+    _needs("openai", extra="chat")
+    from duogen.training.engine.answers import Model
+
+    return Model(name, url, run.answers)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read as text") from error
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _needs(*modules: str, extra: str = "data") -> None:
+    import importlib.util
+
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise not_installed(module, extra)
