@@ -19,6 +19,8 @@ def root() -> None:
 
 
 app.command()(engine.web)
+app.command()(engine.synthetic)
+app.command()(engine.video)
 app.command()(engine.report)
 
 

@@ -57,9 +57,7 @@ def web(
     check(folders)
     settings = load_engine_config(config)
     ran = engine_named(engine, workers)
-    for name, url in ((llm, llm_url), (mllm, mllm_url)):
-        if url is not None and name is None:
-            raise InputError(f"{url}: which model of that server? Say so with --llm or --mllm")
+    _check_models((llm, llm_url), (mllm, mllm_url))
     sources = {"web": [str(path.absolute()) for path in inputs], "fetch": fetch, "llm": llm, "mllm": mllm}
     run = Run(output, settings, sources, resume)
     lost: list[Loss] = []
@@ -71,6 +69,101 @@ def web(
         run.finish(steps, ran, told)
 
     _carry_out(run, work, lost, pages.STEPS, "Dialogues from web pages", quiet)
+
+
+def synthetic(
+    output: Output,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many prompts, at most.")] = 100,
+    taxonomy: Annotated[str | None, typer.Option(help="A TOML file with domains, subcategories and patterns; or world, the families of the procedural world. Without it, everyday domains.")] = None,
+    prompts_only: Annotated[bool, typer.Option("--dry-run", help="Print the prompts and what they cover; make nothing.")] = False,
+    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="The DuoGen model that writes and paints; the default model without it.")] = None,
+    device: Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")] = None,
+    image_model: Annotated[str | None, typer.Option(help="Paints, in place of a DuoGen model, on an OpenAI-compatible server; --llm writes.")] = None,
+    image_url: Annotated[str | None, typer.Option(help="Its server, with the /v1.")] = None,
+    max_pictures: Annotated[int, typer.Option(min=1, max=12, help="Pictures of an answer, at most.")] = 8,
+    check: Annotated[float, typer.Option(min=0, max=1, help="Least chance that each picture shows what it should; 0 doesn't look.")] = 0.5,
+    config: Config = None,
+    resume: Resume = False,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    llm: Writer = None,
+    llm_url: WriterUrl = None,
+    mllm: Viewer = None,
+    mllm_url: ViewerUrl = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make documents from prompts: a taxonomy, expanded without duplicates; answers that a model draws; a check of each picture."""
+    _needs("datasketch", "ftfy", "py3langid", "cv2", "imagehash")
+    import json
+
+    from duogen.training.engine import synthetic as drawing
+    from duogen.training.engine.config import load_engine_config
+    from duogen.training.engine.prompts import Taxonomy, coverage, expand
+    from duogen.training.engine.run import Run, engine_named
+
+    settings = load_engine_config(config)
+    known = Taxonomy.world() if taxonomy == "world" else Taxonomy.load(Path(taxonomy) if taxonomy else None)
+    _check_models((llm, llm_url), (mllm, mllm_url), (image_model, image_url))
+    if image_model and not llm:
+        raise InputError(f"{image_model} paints; who writes? Say so with --llm")
+    if prompts_only:
+        prompts, _ = expand(known, count, settings.seed)
+        for prompt in prompts:
+            print(prompt.text)
+        print(json.dumps(coverage(prompts, known)), file=sys.stderr)
+        return
+    ran = engine_named(engine, workers)
+    sources = {
+        "synthetic": taxonomy, "count": count, "model": model and str(model), "image_model": image_model, "llm": llm, "mllm": mllm,
+        "max_pictures": max_pictures, "check": check,
+    }  # fmt: skip
+    run = Run(output, settings, sources, resume)
+    writer, viewer = _model(llm, llm_url, run), _model(mllm, mllm_url, run)
+    prompts, faults = expand(known, count, settings.seed, writer)
+    for fault in faults[:10]:
+        print(fault, file=sys.stderr)
+    maker: drawing.Maker = drawing.Own(model, device, max_pictures)
+    if image_model and writer is not None:
+        maker = drawing.Endpoints(writer, image_model, image_url, viewer, max_pictures)
+
+    def work(told: Callable[[Any], None]) -> None:
+        run.begin(drawing.Draw(run.store.folder, maker, check), drawing.jobs(prompts, settings.seed), ran, told)
+        run.finish(drawing.finishing(settings), ran, told)
+
+    _carry_out(run, work, [], drawing.STEPS, "Synthetic dialogues", quiet)
+    if not quiet:
+        print(json.dumps(coverage(prompts, known)), file=sys.stderr)
+
+
+def video(
+    inputs: Annotated[list[Path], typer.Argument(help="Video files, and folders of them.")],
+    output: Output,
+    config: Config = None,
+    resume: Resume = False,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    mllm: Viewer = None,
+    mllm_url: ViewerUrl = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cut transitions from videos: a picture, what changes, and the picture some seconds later."""
+    _needs("av", "scenedetect", "cv2")
+    from duogen.training.engine import video as clips
+    from duogen.training.engine.config import load_engine_config
+    from duogen.training.engine.run import Run, engine_named
+
+    clips.check(inputs)
+    settings = load_engine_config(config)
+    ran = engine_named(engine, workers)
+    _check_models((mllm, mllm_url))
+    run = Run(output, settings, {"video": [str(path.absolute()) for path in inputs], "mllm": mllm}, resume)
+    steps = clips.finishing(run.store.folder, _model(mllm, mllm_url, run))
+
+    def work(told: Callable[[Any], None]) -> None:
+        run.begin(clips.BeginVideo(run.store.folder, settings), clips.jobs(inputs, settings.video), ran, told)
+        run.finish(steps, ran, told)
+
+    _carry_out(run, work, [], clips.STEPS, "Transitions from videos", quiet)
 
 
 def report(
@@ -131,6 +224,12 @@ def _print_counts(counts: dict[str, Any], file: Any = None) -> None:
     for row in counts["steps"]:
         print(f"{row['step']:12}{row['in']:8}{row['out']:8}{row['passages']:10}{row['pictures']:10}", file=file)
     print(f"{counts['kept']} documents of {counts['items']} items", file=file)
+
+
+def _check_models(*given: tuple[str | None, str | None]) -> None:
+    for name, url in given:
+        if url is not None and name is None:
+            raise InputError(f"{url}: which model of that server? Say so with --llm or --mllm")
 
 
 def _model(name: str | None, url: str | None, run: Run) -> Model | None:

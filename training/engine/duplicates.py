@@ -71,7 +71,7 @@ def signature(draft: Draft, permutations: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Known:
-    """What of all pages is needed to find what they share: a page's number, its MinHash, its pictures' hashes."""
+    """What of all pages is needed to find what they share: a page's number, its MinHash (empty: like none), its pictures' hashes."""
 
     number: int
     signature: list[int]
@@ -89,6 +89,8 @@ class Across:
         for page in sorted(pages, key=lambda page: page.number):
             for sha256 in set(page.pictures):
                 counts[sha256] += 1
+            if not page.signature:
+                continue
             own = MinHash(
                 num_perm=documents.permutations, seed=1, scheme=SCHEME, hashvalues=np.array(page.signature, dtype=np.uint64)
             )

@@ -100,7 +100,7 @@ def _site(record: dict[str, Any]) -> str:
 def _numbers(manifest: list[dict[str, Any]]) -> dict[str, float]:
     kept = [record for record in manifest if record["kept"]]
     pictures = [len(record["pictures"]) for record in kept]
-    scores = [record["scores"]["score"] for record in kept if record.get("scores")]
+    scores = [record["scores"]["score"] for record in kept if "score" in record["scores"]]
     return {
         "documents": len(kept), "pictures": sum(pictures), "pictures a document": round(sum(pictures) / max(1, len(kept)), 2),
         "mean quality": round(sum(scores) / max(1, len(scores)), 3),
@@ -112,7 +112,7 @@ def _histograms(manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
     values = {
         "pictures a document": [float(len(record["pictures"])) for record in kept],
         "passages a document": [float(record["counts"][-1]["passages"]) for record in kept if record["counts"]],
-        "quality": [record["scores"]["score"] for record in kept if record.get("scores")],
+        "quality": [record["scores"]["score"] for record in kept if "score" in record["scores"]],
     }
     return [{"name": name, "bars": _bars(each)} for name, each in values.items() if each]
 

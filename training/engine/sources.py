@@ -102,18 +102,28 @@ def _index(archives: list[Path], index: Path) -> Iterator[tuple[Path, int, str] 
 
 def _indexed(path: Path, known: sqlite3.Connection) -> str:
     """Notes the records of an archive; returns what is wrong with it, if anything is."""
+    last = 0
     try:
         with open(path, "rb") as file:
             records = ArchiveIterator(file)
             for record in records:
+                last = records.get_record_offset()
                 url = record.rec_headers.get_header("WARC-Target-URI")
                 if record.rec_type not in ("response", "resource") or not url:
                     continue
                 if record.http_headers and record.http_headers.get_statuscode() != "200":
                     continue
                 kind = (record.http_headers or record.rec_headers).get_header("Content-Type") or ""
-                row = (url, str(path), records.get_record_offset(), "html" in kind.lower())
+                row = (url, str(path), last, "html" in kind.lower())
                 known.execute("insert or ignore into records values (?, ?, ?, ?)", row)
+            # The iterator says nothing of a last record that is cut short.
+            file.seek(last)
+            record = next(iter(ArchiveIterator(file)))
+            if record.length is None or len(record.raw_stream.read()) < record.length:
+                known.execute("delete from records where path = ? and offset = ?", (str(path), last))
+                return "the archive breaks off in the middle of a record"
+    except StopIteration:
+        return "there is no record in it; is it an archive?"
     except Exception as error:  # the decompressors' own errors have no common base
         return f"the archive breaks off ({_said(error)})"
     return ""
