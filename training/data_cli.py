@@ -21,6 +21,7 @@ def root() -> None:
 app.command()(engine.web)
 app.command()(engine.synthetic)
 app.command()(engine.video)
+app.command()(engine.convert)
 app.command()(engine.report)
 
 
@@ -33,7 +34,8 @@ def world(
 ) -> None:
     """Draw documents of the procedural world that the default model is trained on; of its compositions for training alone."""
     from duogen.training.data import FAMILIES, PRACTISED, draw_task
-    from duogen.training.documents import document_of_task, write_documents
+    from duogen.document import write_jsonl
+    from duogen.training.documents import document_of_task
 
     if unknown := set(family or ()) - set(FAMILIES):
         raise InputError(f"{', '.join(sorted(unknown))}: no such family; there are {', '.join(FAMILIES)}")
@@ -41,5 +43,5 @@ def world(
         raise InputError(f"{output}: exists already; choose another file with -o")
     shares = {name: PRACTISED[name] for name in family} if family else PRACTISED
     tasks = (draw_task(seed, index, shares=shares) for index in range(count))
-    write_documents(map(document_of_task, tasks), output)
+    write_jsonl(map(document_of_task, tasks), output)
     print(output)

@@ -1,15 +1,13 @@
-"""The world's tasks as documents, and documents as JSONL with their pictures beside it."""
+"""The world's tasks as documents."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from duogen.document import Document, Picture, write_atomically
+from duogen.document import Document, Picture
 from duogen.models.layout import Turn
 from duogen.training.data import turns_of_task
 from duogen.training.world.task import Task
@@ -33,12 +31,3 @@ def document_of(turns: Iterable[Turn]) -> Document:
                 document.add_picture(Picture.from_image(part))
     return document
 
-
-def write_documents(documents: Iterable[Document], path: Path) -> int:
-    """Writes a JSONL file, and the documents' pictures into folders beside it; returns how many documents it holds."""
-    lines = []
-    for document in documents:
-        document.write_pictures(path.parent)
-        lines.append(json.dumps(document.model_dump(), ensure_ascii=False))
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
-    return len(lines)

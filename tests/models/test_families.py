@@ -19,7 +19,7 @@ from duogen.models.assembling import assemble, matched
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
-from duogen.training.documents import write_documents
+from duogen.document import write_jsonl
 
 PAIRS = list(product(MLLMS, DITS))
 
@@ -104,7 +104,7 @@ def tuned(
         document.add_text(f"A {colour} ball.\n")
         document.add_picture(Picture.from_image(picture(48, 48)))
     document.add_text("Done.")
-    write_documents([document] * 4, home / "documents.jsonl")
+    write_jsonl([document] * 4, home / "documents.jsonl")
     (home / "config.toml").write_text(
         f"""
         model = "{assembled[request.param, "cosmos-predict2.5"]}"

@@ -166,6 +166,29 @@ def video(
     _carry_out(run, work, [], clips.STEPS, "Transitions from videos", quiet)
 
 
+def convert(
+    source: Annotated[Path, typer.Argument(help="A file of records: JSON, or JSON lines; pictures beside it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new file; pictures go into folders beside it.")],
+    read_as: Annotated[str, typer.Option("--from", "-f", help="duogen, ms-swift, llama-factory, llava, x2i2, sharegpt-4o-image, comm, zebra-cot.")] = "duogen",
+    write_as: Annotated[str, typer.Option("--to", "-t", help="The same names.")] = "duogen",
+) -> None:
+    """Convert records of other projects to documents, and back. Exit code 3: some couldn't be."""
+    from duogen.training.engine.records import FORMATS, read_records, write_records
+
+    for name in (read_as, write_as):
+        if name not in FORMATS:
+            raise InputError(f"{name}: no such format; there are {', '.join(FORMATS)}")
+    if output.exists():
+        raise InputError(f"{output}: exists already; choose another file with -o")
+    count, faults = write_records(read_records(source, read_as), output, write_as)
+    for fault in faults[:20]:
+        print(fault, file=sys.stderr)
+    print(f"{count} records, {len(faults)} couldn't be converted", file=sys.stderr)
+    print(output)
+    if faults:
+        raise typer.Exit(3)
+
+
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that one of the commands before made.")],
 ) -> None:

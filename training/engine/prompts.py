@@ -114,13 +114,19 @@ def expand(taxonomy: Taxonomy, count: int, seed: int, model: Model | None = None
                 known.append(words)
                 own.append(Prompt(text, *place, by))
         made.extend(own)
-    # Of each subcategory the first, then of each the second: a shorter list is still spread evenly.
-    ranks: Counter[str] = Counter()
+    # Of each subcategory the first, then of each the second, domains in turn: a shorter list is still spread evenly.
+    order: Counter[str] = Counter()
+    turn: dict[tuple[str, str], int] = {}
+    for place in places:
+        turn[place] = order[place[0]]
+        order[place[0]] += 1
+    ranks: Counter[tuple[str, str]] = Counter()
     ranked = []
     for prompt in made:
-        ranked.append((ranks[prompt.domain + prompt.subcategory], prompt))
-        ranks[prompt.domain + prompt.subcategory] += 1
-    return [prompt for _, prompt in sorted(ranked, key=lambda pair: pair[0])][:count], faults
+        place = prompt.domain, prompt.subcategory
+        ranked.append((ranks[place], turn[place], prompt))
+        ranks[place] += 1
+    return [prompt for _, _, prompt in sorted(ranked, key=lambda each: each[:2])][:count], faults
 
 
 def _candidates(

@@ -24,8 +24,8 @@ calls to click, subscribe or share. A passage that is nothing but such talk gets
 
 URL = re.compile(r"\b(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.\w{2,}\b|\(\s*(?:https?://|www\.)[^)]*\)", re.I)
 _TALK = re.compile(
-    r"\b(click|tap|press)\b.{0,25}\b(here|below|above|link|image|picture|photo|thumbnail|button)s?\b.{0,60}(\b(to|for)\b.{0,40}\b(enlarge|see|view|read|zoom|download|"
-    r"buy|order|subscribe|large|full)|$)"
+    r"\b(click|tap|press)\b.{0,25}\b(here|below|above|link|image|picture|photo|thumbnail|button)s?\b.{0,40}\b(to|for)\b.{0,40}"
+    r"\b(enlarge|view|read|zoom|download|buy|order|subscribe|large|full)\b|\bclick\b.{0,25}\b(here|below|above|link|thumbnail)s?\b"
     r"|\b(click|tap) (here|below)\b|\bsubscribe\b|\bnewsletter\b|\bsign up (for|to)\b|\b(follow|like|find) (us|me) on\b|\bshare (this|it|with)\b.{0,40}$|\bpin (this|it)\b"
     r"|\bread (more|also|next)\b|\brelated (posts?|articles?)\b|\bsee also\b|\bleave a (comment|reply)\b|\bin the comments\b|\baffiliate\b|\bsponsored\b"
     r"|\b(this|our) (site|website|blog) (uses|may)\b|\bcookies? (policy|settings|to give)\b|\baccept (all )?cookies\b|\ball rights reserved\b|\bbuy (it |yours )?now\b|\bshop now\b"

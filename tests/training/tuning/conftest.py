@@ -8,7 +8,8 @@ import torch
 
 from duogen.models.assembling import assemble, matched
 from duogen.training.data import draw_task
-from duogen.training.documents import document_of_task, write_documents
+from duogen.document import write_jsonl
+from duogen.training.documents import document_of_task
 
 CONFIG = """
 model = "{model}"
@@ -42,7 +43,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     shares = {"arrange": 3.0, "depict": 1.0, "look": 1.0}
     tasks = [draw_task(5, index, shares=shares) for index in range(30)]
-    write_documents(map(document_of_task, tasks), folder / "documents.jsonl")
+    write_jsonl(map(document_of_task, tasks), folder / "documents.jsonl")
     return folder
 
 

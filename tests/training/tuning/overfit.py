@@ -24,7 +24,8 @@ from duogen.models.assembling import assemble, matched
 from duogen.models.sampler import PaintSettings
 from duogen.training.codec import fit_codec
 from duogen.training.data import draw_task
-from duogen.training.documents import document_of_task, write_documents
+from duogen.document import write_jsonl
+from duogen.training.documents import document_of_task
 from duogen.training.world.parse import parse
 from duogen.training.world.render import render
 
@@ -64,7 +65,7 @@ def main(count: int, stage1: int, stage2: int) -> int:
         home = Path(folder)
         tasks = [draw_task(3, index, shares={"depict": 2, "arrange": 1}) for index in range(4 * count)]
         tasks = [task for task in tasks if 0 < sum(len(turn.pictures) for turn in task.turns) <= 2][:count]
-        write_documents(map(document_of_task, tasks), home / "documents.jsonl")
+        write_jsonl(map(document_of_task, tasks), home / "documents.jsonl")
         texts = [text for task in tasks for turn in task.turns for text in (turn.request, *turn.segments)]
         pictures = [render(scene) for task in tasks for scene in task.pictures]
         fit_codec(pictures, z_dim=16).save_pretrained(home / "codec")

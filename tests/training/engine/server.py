@@ -1,0 +1,60 @@
+"""A server on loopback that a function answers for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@contextmanager
+def serving(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
+    """Gives the base address; `answer` gets path and body of each request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            status, headers, data = answer(self.path, body)
+            self.send_response(status)
+            for name, value in {"content-length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                self.wfile.write(data)
+            except OSError:
+                pass  # who asked has had enough
+
+        do_POST = do_GET
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def chat(reply: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Callable[[str, bytes], Answer]:
+    """A chat model: `reply` gets the schema that is asked for and the data, and gives what is said, or a status."""
+
+    def answer(path: str, body: bytes) -> Answer:
+        asked = json.loads(body)
+        schema = asked["response_format"]["json_schema"]
+        said = reply(schema, json.loads(asked["messages"][1]["content"][0]["text"]))
+        if isinstance(said, int):
+            return said, {"content-type": "application/json"}, json.dumps({"error": {"message": f"no: {said}"}}).encode()
+        text = said if isinstance(said, str) else json.dumps(said)
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+        return 200, {"content-type": "application/json"}, json.dumps(made).encode()
+
+    return answer
