@@ -10,7 +10,9 @@ import openai
 from duogen.errors import DuoGenError
 
 
-def connect(base_url: str | None = None, api_key: str | None = None, timeout: float = 120.0, retries: int = 4) -> openai.OpenAI:
+def connect(
+    base_url: str | None = None, api_key: str | None = None, timeout: float = 120.0, retries: int = 4
+) -> openai.OpenAI:
     """A client of a server.
 
     Args:

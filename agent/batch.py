@@ -160,4 +160,3 @@ def outcome_of(item: Item, plan: Plan | None, error: Exception | None) -> Outcom
         first = (said.splitlines() or ["unknown"])[0][:300]
         return Outcome(item.custom_id, item.number, "failed", request, error=first)
     return Outcome(item.custom_id, item.number, "done", request, plan.reason, len(plan.document.images))
-

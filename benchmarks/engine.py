@@ -47,7 +47,9 @@ def main(folder: Path, rounds: int = 5) -> None:
     times = [(plain(folder), engine(folder)) for _ in range(rounds)]
     rival, own = (statistics.median(each) for each in zip(*times, strict=True))
     ratio = statistics.median(first / second for first, second in times)
-    print(f"{pages} pages: trafilatura {pages / rival:.1f} pages/s, the engine {pages / own:.1f} pages/s, {ratio:.2f} times as fast")
+    print(
+        f"{pages} pages: trafilatura {pages / rival:.1f} pages/s, the engine {pages / own:.1f} pages/s, {ratio:.2f} times as fast"
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +13,20 @@ from torch.nn import functional as F
 
 LARGEST_BIAS = 2**28
 """Numbers in a bias that is spread over all heads, at most."""
+
+
+class Block(NamedTuple):
+    """A document in a pack, which sees nothing of the others: where its queries stand, and the keys that they may see, [start, end).
+
+    `mask`: boolean, broadcastable to [B, heads, queries, keys], or the bias of one; None lets all of it see all of it.
+    """
+
+    queries: tuple[int, int]
+    keys: tuple[int, int]
+    mask: Tensor | None
+
+
+Mask = Tensor | Sequence[Block]
 
 
 @cache
@@ -28,16 +44,37 @@ def as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+def biased(mask: Mask | None, dtype: torch.dtype) -> Mask | None:
+    """`as_bias` of any mask."""
+    if mask is None or isinstance(mask, Tensor):
+        return None if mask is None else as_bias(mask, dtype)
+    return [each._replace(mask=None if each.mask is None else as_bias(each.mask, dtype)) for each in mask]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Mask | None = None) -> Tensor:
     """Softmax attention.
+
+    A pack's blocks are attended one by one: nothing is computed of what they don't see of each other, and a block without a mask
+    of its own takes the fast kernels, which know no masks.
 
     Args:
         query: [B, heads, N, head_dim]. key, value: [B, heads, M, head_dim].
-        bias: of `as_bias`, broadcastable to [B, heads, N, M]. None lets all see all.
+        bias: of `as_bias`, broadcastable to [B, heads, N, M]; or blocks, whose queries are all of them, in order. None lets all see all.
 
     Returns:
         [B, heads, N, head_dim].
     """
+    if not (bias is None or isinstance(bias, Tensor)):
+        parts = [
+            attend(
+                query[:, :, slice(*each.queries)],
+                key[:, :, slice(*each.keys)],
+                value[:, :, slice(*each.keys)],
+                each.mask,
+            )
+            for each in bias
+        ]
+        return torch.cat(parts, dim=2)
     # xformers wants a bias of each head's own; those of packs are too large for that.
     wide = bias is not None and query.shape[1] * bias.numel() > LARGEST_BIAS
     if backend(query.device) == "sdpa" or wide:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from duogen.models.attention import as_bias, attend
+from duogen.models.attention import Mask, attend, biased
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one block, [B, heads, N, head_dim] each."""
@@ -75,12 +75,11 @@ class DiT(Protocol):
     def tokens_of(self, latent: Tensor) -> int:
         """How many tokens a latent [.., h, w] takes."""
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
         """Which of `length` text tokens a picture reads, boolean [.., heads or 1, length].
 
         Args:
             starts, ends: [..], where a picture's last text segment begins, and one past the last token it may read.
-            bases: [..], where its dialogue begins, if that isn't the first token.
         """
 
     def run_as_modules(self) -> None:
@@ -91,8 +90,8 @@ class DiT(Protocol):
         self,
         frames: Sequence[Frame],
         context: Sequence[KeyValue] | Tensor,
-        cross_mask: Tensor | None = None,
-        self_mask: Tensor | None = None,
+        cross_mask: Mask | None = None,
+        self_mask: Mask | None = None,
         past: Sequence[KeyValue] | None = None,
     ) -> DiTOutput:
         """The velocity (noise - clean) of every frame.
@@ -100,8 +99,8 @@ class DiT(Protocol):
         Args:
             context: of `context`; a batch of one is shared by all. Or what `context` is made of, [B, S, channels]: each block makes its
                 own then, as in training.
-            cross_mask: boolean, broadcastable to [B, 1, N, S].
-            self_mask: boolean, broadcastable to [B, 1, N, past + N].
+            cross_mask: boolean, broadcastable to [B, 1, N, S]; or a pack's blocks.
+            self_mask: boolean, broadcastable to [B, 1, N, past + N]; or a pack's blocks.
             past: keys and values of earlier frames; a batch of one is shared by all.
         """
 
@@ -165,11 +164,9 @@ class BlockDiT:
         return hidden, kept, middle
 
     @staticmethod
-    def _text(ends: Tensor, length: int, bases: Tensor | None) -> Tensor:
+    def _text(ends: Tensor, length: int) -> Tensor:
         """The tokens of a dialogue up to some end, boolean [.., length]."""
-        token = torch.arange(length, device=ends.device)
-        before = token < ends[..., None]
-        return before if bases is None else before & (token >= bases[..., None])
+        return torch.arange(length, device=ends.device) < ends[..., None]
 
     @staticmethod
     def _behind(past: KeyValue | None, own: KeyValue) -> KeyValue:
@@ -207,12 +204,12 @@ class CosmosDiT(BlockDiT):
         self.prediction = prediction
         self.segment_heads = segment_heads
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
-        text = self._text(ends, length, bases)
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+        text = self._text(ends, length)
         if not self.segment_heads:
             return text[..., None, :]
         token = torch.arange(length, device=ends.device)
-        first = token == (0 if bases is None else bases[..., None])
+        first = token == 0
         # Where there is no last segment (guidance's negative branch), the first token stands for it.
         empty = (starts >= ends)[..., None]
         segment = torch.where(empty, first, text & (token >= starts[..., None]))
@@ -230,8 +227,8 @@ class CosmosDiT(BlockDiT):
         self,
         frames: Sequence[Frame],
         context: Sequence[KeyValue] | Tensor,
-        cross_mask: Tensor | None = None,
-        self_mask: Tensor | None = None,
+        cross_mask: Mask | None = None,
+        self_mask: Mask | None = None,
         past: Sequence[KeyValue] | None = None,
     ) -> DiTOutput:
         model = self.model
@@ -243,7 +240,7 @@ class CosmosDiT(BlockDiT):
         temb, embedded = model.time_embed(hidden, sigma.flatten())
         # Modulation is computed once a frame and spread over its tokens.
         temb, embedded = temb.unflatten(0, sigma.shape), embedded.unflatten(0, sigma.shape)
-        self_bias, cross_bias = (None if m is None else as_bias(m, _working(hidden)) for m in (self_mask, cross_mask))
+        self_bias, cross_bias = (biased(mask, _working(hidden)) for mask in (self_mask, cross_mask))
 
         hidden, kept, middle = self._through(
             hidden, counts, context, past, temb, embedded, counts, rotary, learned, self_bias, cross_bias
@@ -268,8 +265,8 @@ class CosmosDiT(BlockDiT):
         counts: list[int],
         rotary: Uncast,
         learned: Tensor | None,
-        self_bias: Tensor | None,
-        cross_bias: Tensor | None,
+        self_bias: Mask | None,
+        cross_bias: Mask | None,
     ) -> tuple[Tensor, KeyValue]:
         """A block's output, and its self-attention keys and values of these frames."""
         if learned is not None:

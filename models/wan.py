@@ -21,7 +21,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from duogen.errors import InputError
-from duogen.models.attention import as_bias, attend
+from duogen.models.attention import Mask, attend, biased
 from duogen.models.dit import BlockDiT, DiTOutput, Frame, KeyValue, Uncast
 
 TIMESTEPS = 1000
@@ -50,8 +50,8 @@ class WanDiT(BlockDiT):
         if given != made and not self.shows_noise:
             raise ValueError(f"in_channels must be {made} or {2 * made + MASK_CHANNELS}, not {given}")
 
-    def reading(self, starts: Tensor, ends: Tensor, length: int, bases: Tensor | None = None) -> Tensor:
-        return self._text(ends, length, bases)[..., None, :]
+    def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
+        return self._text(ends, length)[..., None, :]
 
     def context(self, vectors: Tensor) -> list[KeyValue]:
         text = self.model.condition_embedder.text_embedder(vectors)
@@ -65,8 +65,8 @@ class WanDiT(BlockDiT):
         self,
         frames: Sequence[Frame],
         context: Sequence[KeyValue] | Tensor,
-        cross_mask: Tensor | None = None,
-        self_mask: Tensor | None = None,
+        cross_mask: Mask | None = None,
+        self_mask: Mask | None = None,
         past: Sequence[KeyValue] | None = None,
     ) -> DiTOutput:
         model = self.model
@@ -77,9 +77,7 @@ class WanDiT(BlockDiT):
         hidden = torch.cat([self._embed(frame, level) for frame, level in zip(frames, levels, strict=True)], dim=1)
         wave = Uncast(self._rotary(torch.cat([self.positions(frame) for frame in frames])))
         temb, modulation = self._times(torch.stack(levels, dim=1), counts, hidden)
-        self_bias, cross_bias = (
-            None if mask is None else as_bias(mask, hidden.dtype) for mask in (self_mask, cross_mask)
-        )
+        self_bias, cross_bias = (biased(mask, hidden.dtype) for mask in (self_mask, cross_mask))
         if isinstance(context, Tensor):
             context = model.condition_embedder.text_embedder(context)
 
@@ -98,8 +96,8 @@ class WanDiT(BlockDiT):
         past: KeyValue | None,
         modulation: Tensor,
         wave: Uncast,
-        self_bias: Tensor | None,
-        cross_bias: Tensor | None,
+        self_bias: Mask | None,
+        cross_bias: Mask | None,
     ) -> tuple[Tensor, KeyValue]:
         """A block's output, and its self-attention keys and values of these frames."""
         shift, scale, gate, shift_after, scale_after, gate_after = (

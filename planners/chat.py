@@ -253,4 +253,3 @@ def _schema(tool: type[Draw | Edit]) -> dict[str, Any]:
 
 def _shown(picture: Picture) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": picture.data_url}}
-

@@ -56,7 +56,10 @@ def preprocessor(folder: Path, kind: str, **settings: object) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind, **settings}))
 
 
-def qwen2_5_vl(folder: Path, hidden: int = 64, layers: int = 3, texts: list[str] = TEXT, vocabulary: int = 320) -> Path:
+def qwen2_5_vl(
+    folder: Path, hidden: int = 64, layers: int = 3, texts: list[str] = TEXT, vocabulary: int = 320, tied: bool = False
+) -> Path:
+    """A Qwen2.5-VL; `tied`: reads and writes with one table of embeddings, as the one of 3B does."""
     words = tokenizer(folder, QWEN, texts, vocabulary - 20)
     ids = dict(zip(QWEN, words.convert_tokens_to_ids(QWEN), strict=True))
     preprocessor(
@@ -76,7 +79,7 @@ def qwen2_5_vl(folder: Path, hidden: int = 64, layers: int = 3, texts: list[str]
             "fullatt_block_indexes": [1], "window_size": 56,
         },
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"], tie_word_embeddings=False,
+        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"], tie_word_embeddings=tied,
     )  # fmt: skip
     torch.manual_seed(0)
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder, max_shard_size="200KB")

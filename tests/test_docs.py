@@ -40,6 +40,28 @@ def test_training(tmp_path: Path) -> None:
         assert config.stage1 is not None and config.stage2 is not None and config.model == tmp_path / "my-duogen"
 
 
+def test_the_data_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    from duogen.cli import run
+    from duogen.training.engine.config import load_engine_config
+
+    from .training.engine.site import write_site
+    from .training.engine.test_web import archive
+
+    monkeypatch.chdir(tmp_path)
+    write_site(tmp_path / "pages", 20)
+    archive(tmp_path / "crawl.warc.gz", tmp_path / "pages")
+    commands = [line for block in blocks("data-engine.md", "bash") for line in block.splitlines()]
+    assert len(commands) == 4
+    for command in commands:
+        assert run(shlex.split(command)[1:]) == 0, command
+    assert "of 40 items" in capsys.readouterr().out
+    (block,) = blocks("data-engine.md", "toml")
+    (tmp_path / "c.toml").write_text(block)
+    assert load_engine_config(tmp_path / "c.toml").pictures.min_side == 200
+
+
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_what_documents_link_to_exists(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):

@@ -33,8 +33,8 @@ def world(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same documents.")] = 0,
 ) -> None:
     """Draw documents of the procedural world that the default model is trained on; of its compositions for training alone."""
-    from duogen.training.data import FAMILIES, PRACTISED, draw_task
     from duogen.document import write_jsonl
+    from duogen.training.data import FAMILIES, PRACTISED, draw_task
     from duogen.training.documents import document_of_task
 
     if unknown := set(family or ()) - set(FAMILIES):

@@ -30,4 +30,3 @@ def document_of(turns: Iterable[Turn]) -> Document:
             elif isinstance(part, Image.Image):
                 document.add_picture(Picture.from_image(part))
     return document
-

@@ -67,3 +67,25 @@ def test_the_xformers_call_gives_what_sdpa_gives(monkeypatch: pytest.MonkeyPatch
             patch.setitem(sys.modules, "xformers", SimpleNamespace(ops=ops))
             patch.setitem(sys.modules, "xformers.ops", ops)
             assert torch.allclose(attention.attend(query, key, value, bias), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_are_a_mask_that_nothing_is_computed_of(masked: bool) -> None:
+    """Three documents in a pack, each with queries and keys of its own; losses and gradients as with one mask over all."""
+    torch.manual_seed(0)
+    counts, reads = (3, 5, 2), (4, 2, 6)
+    query, key, value = (torch.randn(1, 2, n, 8, requires_grad=True) for n in (sum(counts), sum(reads), sum(reads)))
+    whole = torch.zeros(1, 1, sum(counts), sum(reads), dtype=torch.bool)
+    blocks, start, text = [], 0, 0
+    for count, read in zip(counts, reads, strict=True):
+        inside = torch.rand(1, 1, count, read) > 0.4 if masked else torch.ones(1, 1, count, read, dtype=torch.bool)
+        inside[..., 0] = True
+        whole[..., start : start + count, text : text + read] = inside
+        blocks.append(attention.Block((start, start + count), (text, text + read), inside if masked else None))
+        start, text = start + count, text + read
+    results = []
+    for mask in (whole, blocks):
+        out = attention.attend(query, key, value, attention.biased(mask, torch.float32))
+        results.append([out, *torch.autograd.grad(out.square().sum(), (query, key, value))])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

@@ -12,14 +12,13 @@ from checkpoints import DITS, MLLMS
 from PIL import Image
 
 from duogen.cli import run
-from duogen.document import Document, Picture
+from duogen.document import Document, Picture, write_jsonl
 from duogen.errors import InputError
 from duogen.models import strict
 from duogen.models.assembling import assemble, matched
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
 from duogen.models.session import DecodeSettings, Session
-from duogen.document import write_jsonl
 
 PAIRS = list(product(MLLMS, DITS))
 

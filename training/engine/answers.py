@@ -90,9 +90,8 @@ class Model:
                 self._client = connect(self.url, timeout=self.timeout)
             for _ in range(self.tries):
                 with explained(f"{self.name} at {self._client.base_url}"):
-                    made = self._client.chat.completions.create(
-                        model=self.name, messages=messages, response_format=form, **self.options  # type: ignore[arg-type]
-                    )
+                    create: Any = self._client.chat.completions.create
+                    made = create(model=self.name, messages=messages, response_format=form, **self.options)
                 said = (made.choices[0].message.content or "") if made.choices else ""
                 try:
                     return schema.model_validate_json(_bare(said))

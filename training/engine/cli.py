@@ -16,23 +16,46 @@ if TYPE_CHECKING:
     from duogen.training.engine.item import Loss
     from duogen.training.engine.run import Run
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="A new folder: documents-*.jsonl, pictures, manifest.jsonl, report.html.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="A new folder: documents-*.jsonl, pictures, manifest.jsonl, report.html.")
+]
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="A TOML file with limits; docs/data-engine.md.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")]
-EngineName = Annotated[str, typer.Option("--engine", help="local: this machine; ray: Ray, here or on the cluster of RAY_ADDRESS.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local: this machine; ray: Ray, here or on the cluster of RAY_ADDRESS.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="How many items are worked on at a time.")]
-Writer = Annotated[str | None, typer.Option("--llm", envvar="DUOGEN_DATA_LLM", help="A model that words texts anew, on an OpenAI-compatible server; rules do it without one.")]
-WriterUrl = Annotated[str | None, typer.Option("--llm-url", envvar="DUOGEN_DATA_LLM_URL", help="Its server, with the /v1.")]
-Viewer = Annotated[str | None, typer.Option("--mllm", envvar="DUOGEN_DATA_MLLM", help="A model that sees pictures and describes them.")]
-ViewerUrl = Annotated[str | None, typer.Option("--mllm-url", envvar="DUOGEN_DATA_MLLM_URL", help="Its server, with the /v1.")]
+Writer = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        envvar="DUOGEN_DATA_LLM",
+        help="A model that words texts anew, on an OpenAI-compatible server; rules do it without one.",
+    ),
+]
+WriterUrl = Annotated[
+    str | None, typer.Option("--llm-url", envvar="DUOGEN_DATA_LLM_URL", help="Its server, with the /v1.")
+]
+Viewer = Annotated[
+    str | None, typer.Option("--mllm", envvar="DUOGEN_DATA_MLLM", help="A model that sees pictures and describes them.")
+]
+ViewerUrl = Annotated[
+    str | None, typer.Option("--mllm-url", envvar="DUOGEN_DATA_MLLM_URL", help="Its server, with the /v1.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print where the result is, and nothing else.")]
 
 
 def web(
-    inputs: Annotated[list[Path], typer.Argument(help="HTML files, folders of them, WARC files; with --fetch also .txt files with addresses.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="HTML files, folders of them, WARC files; with --fetch also .txt files with addresses."),
+    ],
     output: Output,
     config: Config = None,
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch what isn't there: slowly, as robots.txt allows, public addresses only.")] = False,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Fetch what isn't there: slowly, as robots.txt allows, public addresses only."),
+    ] = False,
     resume: Resume = False,
     engine: EngineName = "local",
     workers: Workers = 1,
@@ -74,14 +97,34 @@ def web(
 def synthetic(
     output: Output,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many prompts, at most.")] = 100,
-    taxonomy: Annotated[str | None, typer.Option(help="A TOML file with domains, subcategories and patterns; or world, the families of the procedural world. Without it, everyday domains.")] = None,
-    prompts_only: Annotated[bool, typer.Option("--dry-run", help="Print the prompts and what they cover; make nothing.")] = False,
-    model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="The DuoGen model that writes and paints; the default model without it.")] = None,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(
+            help="A TOML file with domains, subcategories and patterns; or world, the families of the procedural world. Without it, everyday domains."
+        ),
+    ] = None,
+    prompts_only: Annotated[
+        bool, typer.Option("--dry-run", help="Print the prompts and what they cover; make nothing.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            "-m",
+            envvar="DUOGEN_MODEL",
+            help="The DuoGen model that writes and paints; the default model without it.",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(envvar="DUOGEN_DEVICE", help="cpu, cuda, cuda:1, ...")] = None,
-    image_model: Annotated[str | None, typer.Option(help="Paints, in place of a DuoGen model, on an OpenAI-compatible server; --llm writes.")] = None,
+    image_model: Annotated[
+        str | None,
+        typer.Option(help="Paints, in place of a DuoGen model, on an OpenAI-compatible server; --llm writes."),
+    ] = None,
     image_url: Annotated[str | None, typer.Option(help="Its server, with the /v1.")] = None,
     max_pictures: Annotated[int, typer.Option(min=1, max=12, help="Pictures of an answer, at most.")] = 8,
-    check: Annotated[float, typer.Option(min=0, max=1, help="Least chance that each picture shows what it should; 0 doesn't look.")] = 0.5,
+    check: Annotated[
+        float, typer.Option(min=0, max=1, help="Least chance that each picture shows what it should; 0 doesn't look.")
+    ] = 0.5,
     config: Config = None,
     resume: Resume = False,
     engine: EngineName = "local",
@@ -169,7 +212,12 @@ def video(
 def convert(
     source: Annotated[Path, typer.Argument(help="A file of records: JSON, or JSON lines; pictures beside it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new file; pictures go into folders beside it.")],
-    read_as: Annotated[str, typer.Option("--from", "-f", help="duogen, ms-swift, llama-factory, llava, x2i2, sharegpt-4o-image, comm, zebra-cot.")] = "duogen",
+    read_as: Annotated[
+        str,
+        typer.Option(
+            "--from", "-f", help="duogen, ms-swift, llama-factory, llava, x2i2, sharegpt-4o-image, comm, zebra-cot."
+        ),
+    ] = "duogen",
     write_as: Annotated[str, typer.Option("--to", "-t", help="The same names.")] = "duogen",
 ) -> None:
     """Convert records of other projects to documents, and back. Exit code 3: some couldn't be."""
@@ -207,7 +255,12 @@ def report(
 
 
 def _carry_out(
-    run: Run, work: Callable[[Callable[[Any], None]], None], lost: list[Loss], steps: tuple[str, ...], title: str, quiet: bool
+    run: Run,
+    work: Callable[[Callable[[Any], None]], None],
+    lost: list[Loss],
+    steps: tuple[str, ...],
+    title: str,
+    quiet: bool,
 ) -> None:
     """Does the work, with progress; then writes all that comes of it."""
     from concurrent.futures.process import BrokenProcessPool
@@ -219,7 +272,13 @@ def _carry_out(
     from duogen.training.engine.run import explain_crash
 
     console = Console(stderr=True)
-    bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=quiet or not console.is_terminal)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
     with bar:
         task, seen = bar.add_task("items"), [0, 0]
 

@@ -36,9 +36,15 @@ class PictureLimits(_Section):
     blur_side: int = Field(384, ge=32)
     min_spread: float = Field(4.0, ge=0, description="standard deviation of grey values; less shows nothing")
     max_qr: float = Field(0.05, ge=0, le=1, description="share of the picture that QR codes take")
-    max_text: float = Field(0.35, ge=0, le=1, description="share of the picture's rows of tiles that hold lines of text, on plain ground")
-    near: int = Field(5, ge=0, le=64, description="bits of 64 in which the perceptual hashes of near-duplicates differ, at most")
-    alike: float = Field(10.0, ge=0, description="grey values by which near-duplicates differ at most, in any twelfth of their sides")
+    max_text: float = Field(
+        0.35, ge=0, le=1, description="share of the picture's rows of tiles that hold lines of text, on plain ground"
+    )
+    near: int = Field(
+        5, ge=0, le=64, description="bits of 64 in which the perceptual hashes of near-duplicates differ, at most"
+    )
+    alike: float = Field(
+        10.0, ge=0, description="grey values by which near-duplicates differ at most, in any twelfth of their sides"
+    )
     max_pages: int = Field(10, ge=1, description="a picture that is on more pages belongs to none")
 
 
@@ -47,17 +53,23 @@ class DocumentLimits(_Section):
 
     min_pictures: int = Field(1, ge=0)
     max_pictures: int = Field(30, ge=1)
-    similar: float = Field(0.7, gt=0, le=1, description="Jaccard similarity of word 5-grams from which on a page is a duplicate")
+    similar: float = Field(
+        0.7, gt=0, le=1, description="Jaccard similarity of word 5-grams from which on a page is a duplicate"
+    )
     permutations: int = Field(128, ge=16, description="of MinHash")
     min_score: float = Field(0.35, ge=0, le=1, description="quality, 0 to 1")
-    show_goal: float = Field(0.15, ge=0, le=1, description="share of documents whose last picture the user shows as what is wanted")
+    show_goal: float = Field(
+        0.15, ge=0, le=1, description="share of documents whose last picture the user shows as what is wanted"
+    )
 
 
 class FetchLimits(_Section):
     """How pictures are fetched, where that is asked for."""
 
     agent: str = Field("duogen-data", description="name in robots.txt and in requests")
-    seconds_between: float = Field(1.0, ge=0, description="between two requests to one host; robots.txt can ask for more")
+    seconds_between: float = Field(
+        1.0, ge=0, description="between two requests to one host; robots.txt can ask for more"
+    )
     timeout: float = Field(20.0, gt=0)
     max_redirects: int = Field(5, ge=0)
 
@@ -67,7 +79,9 @@ class VideoLimits(_Section):
 
     seconds: float = Field(5.0, gt=0, description="length of a clip")
     threshold: float = Field(27.0, gt=0, description="of PySceneDetect's ContentDetector")
-    min_change: float = Field(0.03, ge=0, le=1, description="mean difference of grey values between first and last frame, of 1")
+    min_change: float = Field(
+        0.03, ge=0, le=1, description="mean difference of grey values between first and last frame, of 1"
+    )
     max_change: float = Field(0.35, ge=0, le=1)
     max_clips: int = Field(200, ge=1, description="of one video")
     longest_side: int = Field(768, ge=32, description="frames are made smaller than this")

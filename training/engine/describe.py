@@ -16,7 +16,10 @@ from duogen.training.engine.text import ADDRESSED_TO_MODELS
 
 TASK = """You describe a picture of a web page. Say in one plain sentence what can be seen on it, without "the picture shows", and of which class it is.
 The page's own words on it are given, and may be wrong: what you see counts."""
-_FILE_NAME = re.compile(r"^[\w\-. ]+\.(jpe?g|png|webp|gif)$|^(img|dsc|image|photo|picture|untitled|screenshot)[\s_\-]*\d*$|^[\d_\-. x]+$", re.I)
+_FILE_NAME = re.compile(
+    r"^[\w\-. ]+\.(jpe?g|png|webp|gif)$|^(img|dsc|image|photo|picture|untitled|screenshot)[\s_\-]*\d*$|^[\d_\-. x]+$",
+    re.I,
+)
 DROPPED_LABELS = ("screenshot", "document page")
 
 

@@ -18,12 +18,31 @@ from duogen.training.engine.text import ADDRESSED_TO_MODELS, words_of
 
 TASK = """You write the request that a page answers, as a person would type it: one or two sentences, without saying that there is a page. Take the
 subject from the title and the text; ask for pictures now and then. Name nothing that the page doesn't."""
-SHOWN = ("How do I make what this picture shows?", "I'd like to get this result. How do I do it?", "Show me step by step how to get to this.")
-_HOW = ("How do I {}?", "Show me how to {}.", "Can you show me how to {}, with pictures?", "I want to {}. What are the steps?")
-_WHAT = ("Tell me about {}, with pictures.", "Explain {} to me.", "I'd like an illustrated guide to {}.", "{}: please explain, with pictures.")
+SHOWN = (
+    "How do I make what this picture shows?",
+    "I'd like to get this result. How do I do it?",
+    "Show me step by step how to get to this.",
+)
+_HOW = (
+    "How do I {}?",
+    "Show me how to {}.",
+    "Can you show me how to {}, with pictures?",
+    "I want to {}. What are the steps?",
+)
+_WHAT = (
+    "Tell me about {}, with pictures.",
+    "Explain {} to me.",
+    "I'd like an illustrated guide to {}.",
+    "{}: please explain, with pictures.",
+)
 _RECIPE = ("How do I make {}?", "Give me a recipe for {}, with pictures.", "I'd like to make {}. Show me how.")
 _MARKS = re.compile(rf"<image>|{re.escape(BOV)}|<\|[a-z_]+\|>")
-_DECORATION = re.compile(r"\s*[|–—:-]?\s*\(?\b(step[- ]by[- ]step|with (pictures|photos)|tutorial|guide|recipe|updated|\d+ (easy )?(steps|ways)(?: \(with pictures\))?)\b\)?\s*$", re.I)
+_DECORATION = re.compile(
+    r"\s*[|–—:-]?\s*\(?\b(step[- ]by[- ]step|with (pictures|photos)|tutorial|guide|recipe|updated|\d+ (easy )?(steps|ways)(?: \(with pictures\))?)\b\)?\s*$",
+    re.I,
+)
+
+_NUMBERING = re.compile(r"^(?:(?:chapter|section|part|appendix)\s+)?(?:\d+|[A-Z])(?:\.\d+)*\.\s+", re.I)
 
 
 class Request(BaseModel):
@@ -47,7 +66,7 @@ class Dialogue:
 
     def __call__(self, draft: Draft) -> Draft:
         draw = random.Random(f"dialogue/{self.seed}/{draft.id}")
-        subject = _DECORATION.sub("", draft.title).strip(" .!?") or ""
+        subject = _NUMBERING.sub("", _DECORATION.sub("", draft.title)).strip(" .!?")
         if not subject:
             raise Dropped("it has no title to ask by")
         draft = _without_title(draft)
@@ -87,8 +106,12 @@ def worded(subject: str, draw: random.Random) -> str:
         return draw.choice(_HOW).format(_lower(how[1]))
     doing = re.match(r"([A-Za-z]+ing)\s+(.+)", subject)
     if doing:
-        return draw.choice(("Show me what {} involves, step by step.", "Help me with {}, with pictures.", "I need a guide to {}.")).format(_lower(subject))
-    if re.search(r"\b(recipe|cake|soup|bread|salad|pie|cookies|sauce|stew|curry|pasta|pizza|omelette|pancakes)\b", subject, re.I):
+        return draw.choice(
+            ("Show me what {} involves, step by step.", "Help me with {}, with pictures.", "I need a guide to {}.")
+        ).format(_lower(subject))
+    if re.search(
+        r"\b(recipe|cake|soup|bread|salad|pie|cookies|sauce|stew|curry|pasta|pizza|omelette|pancakes)\b", subject, re.I
+    ):
         return draw.choice(_RECIPE).format(_lower(subject))
     made = draw.choice(_WHAT)
     return made.format(subject if made.startswith("{}") else _lower(subject))

@@ -92,7 +92,10 @@ class Across:
             if not page.signature:
                 continue
             own = MinHash(
-                num_perm=documents.permutations, seed=1, scheme=SCHEME, hashvalues=np.array(page.signature, dtype=np.uint64)
+                num_perm=documents.permutations,
+                seed=1,
+                scheme=SCHEME,
+                hashvalues=np.array(page.signature, dtype=np.uint64),
             )
             like = sorted(int(key) for key in lsh.query(own))
             twin = next((key for key in like if kept[key].jaccard(own) >= documents.similar), None)

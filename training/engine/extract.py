@@ -47,7 +47,7 @@ def extract(entry: Entry, page: bytes) -> Draft:
     figures = _number_pictures(tree, root)
     _write_out_lists(tree)
     try:
-        found = trafilatura.bare_extraction(
+        found: Any = trafilatura.bare_extraction(
             tree, include_images=True, include_tables=True, include_comments=False, with_metadata=False, fast=True
         )
     except (LxmlError, ValueError, RecursionError) as error:
@@ -119,7 +119,7 @@ class _Reader:
 
     def _say(self, text: str, kind: Any, mark: str) -> None:
         if kind != "code":
-            text = " ".join(text.split())
+            text = " ".join(text.split()).rstrip("¶ ")
         if text.strip():
             body = _BULLET.sub("", text) if mark else text
             self.blocks.append(Passage(kind=kind, text=f"{mark}{body}"))
@@ -155,9 +155,16 @@ def _decoded(page: bytes) -> str:
 def _take_out_hidden(tree: Any) -> list[Loss]:
     lost = []
     for element in list(tree.iter()):
-        if not isinstance(element.tag, str):
-            _remove(element)
-        elif element.tag in ("script", "style", "noscript", "template", "iframe", "object", "svg", "canvas"):
+        if not isinstance(element.tag, str) or element.tag in (
+            "script",
+            "style",
+            "noscript",
+            "template",
+            "iframe",
+            "object",
+            "svg",
+            "canvas",
+        ):
             _remove(element)
         elif (
             "hidden" in element.attrib
@@ -310,7 +317,11 @@ def _title(tree: Any) -> str:
             said = " ".join((element.get("content") or element.text_content() or "").split())
             if said:
                 # The name of the site stands behind the title's last bar or dash.
-                return re.split(r"\s+[|–—·»]\s+|\s+-\s+(?=[^-]*$)", said)[0].rstrip("¶# ") if path != ".//h1" else said.rstrip("¶# ")
+                return (
+                    re.split(r"\s+[|–—·»]\s+|\s+-\s+(?=[^-]*$)", said)[0].rstrip("¶# ")
+                    if path != ".//h1"
+                    else said.rstrip("¶# ")
+                )
     return ""
 
 

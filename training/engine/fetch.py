@@ -94,7 +94,9 @@ class Fetcher:
         timeout = urllib3.Timeout(self.limits.timeout)
         pool: urllib3.HTTPConnectionPool
         if parts.scheme == "https":
-            pool = urllib3.HTTPSConnectionPool(address, port, timeout=timeout, server_hostname=host, assert_hostname=host)
+            pool = urllib3.HTTPSConnectionPool(
+                address, port, timeout=timeout, server_hostname=host, assert_hostname=host
+            )
         else:
             pool = urllib3.HTTPConnectionPool(address, port, timeout=timeout)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -103,7 +105,9 @@ class Fetcher:
         end = time.monotonic() + 10 * self.limits.timeout
         try:
             with pool:
-                answer = pool.urlopen("GET", target, headers=headers, redirect=False, retries=False, preload_content=False)
+                answer = pool.urlopen(
+                    "GET", target, headers=headers, redirect=False, retries=False, preload_content=False
+                )
                 body = b""
                 for piece in answer.stream(65536, decode_content=True):
                     body += piece
@@ -127,9 +131,11 @@ class Fetcher:
                     raise
                 status, body = 503, b""
             if status in (401, 403) or status >= 500:
-                robot.disallow_all = True  # RFC 9309, section 2.3.1: a server in trouble allows nothing
+                robot.parse(
+                    ["User-agent: *", "Disallow: /"]
+                )  # RFC 9309, section 2.3.1: a server in trouble allows nothing
             elif status != 200:
-                robot.allow_all = True
+                robot.parse([])  # none: all is allowed
             else:
                 robot.parse(body.decode("utf-8", "replace").splitlines())
             self._robots[site] = robot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +27,8 @@ _URL = re.compile(
     re.I,
 )
 _HOSTS = re.compile(
-    r"doubleclick|googlesyndication|adservice|amazon-adsystem|taboola|outbrain|adnxs|criteo|scorecardresearch|gravatar\.com", re.I
+    r"doubleclick|googlesyndication|adservice|amazon-adsystem|taboola|outbrain|adnxs|criteo|scorecardresearch|gravatar\.com",
+    re.I,
 )
 _AROUND = re.compile(
     r"(?:^|[\s_\-])(ads?|advert\w*|adsbygoogle|adbox|banner|sponsor\w*|promo\w*|affiliate|social|share|sharing|avatar|author|logo|"
@@ -35,7 +36,18 @@ _AROUND = re.compile(
     re.I,
 )
 _SPONSORED = re.compile(r"\b(advertisement|sponsored|promoted|affiliate|qr code|scan (me|this|the code)|logo)\b", re.I)
-BANNERS = {(300, 250), (728, 90), (160, 600), (320, 50), (970, 250), (468, 60), (336, 280), (300, 600), (320, 100), (970, 90)}
+BANNERS = {
+    (300, 250),
+    (728, 90),
+    (160, 600),
+    (320, 50),
+    (970, 250),
+    (468, 60),
+    (336, 280),
+    (300, 600),
+    (320, 100),
+    (970, 90),
+}
 """Sizes of advertisements (IAB), width by height."""
 _FORMAT = re.compile(r"\.(svgz?|gif|ico|bmp|tiff?|avif|heic|pdf|mp4|webm)$", re.I)
 LABELS = ("photo", "drawing", "diagram", "screenshot", "document page")
@@ -61,7 +73,7 @@ class PickPictures:
     resources: Resources
     store: Store
     limits: PictureLimits
-    name: str = field(default="pictures", init=False)
+    name = "pictures"
 
     def __call__(self, draft: Draft) -> Draft:
         reasons: dict[int, str] = {}
@@ -134,13 +146,15 @@ def address_fault(figure: Figure, limits: PictureLimits) -> None:
         raise Dropped(f"its address says {match[1].lower()}")
     if match := _AROUND.search(figure.around):
         raise Dropped(f"it stands in {match[1].lower()}")
-    if match := re.search(r"link:\S*(?:" + _HOSTS.pattern + r"|[?&](?:aff|affiliate|ref|utm_campaign)=)", figure.around, re.I):
+    if match := re.search(
+        r"link:\S*(?:" + _HOSTS.pattern + r"|[?&](?:aff|affiliate|ref|utm_campaign)=)", figure.around, re.I
+    ):
         raise Dropped("it links to an advertisement")
     if _SPONSORED.search(f"{figure.alt} {figure.caption}"):
         raise Dropped("its words say that it is none of the page's own")
     if figure.declared in BANNERS:
         raise Dropped(f"{figure.declared[0]} x {figure.declared[1]} is a size of advertisements")
-    if 0 < min(figure.declared) and max(figure.declared) < limits.min_side / 2:
+    if min(figure.declared) > 0 and max(figure.declared) < limits.min_side / 2:
         raise Dropped(f"shown at {figure.declared[0]} x {figure.declared[1]}: an icon")
 
 
@@ -192,28 +206,38 @@ def qr_share(grey: Any) -> float:
 def _like_a_code(grey: Any) -> bool:
     """Whether some part of a picture changes between dark and light as often as codes do: the detector takes ten times as long to say no."""
     across, down = (
-        cv2.threshold(cv2.absdiff(grey[1:, 1:], other), 70, 255, cv2.THRESH_BINARY)[1] for other in (grey[1:, :-1], grey[:-1, 1:])
+        cv2.threshold(cv2.absdiff(grey[1:, 1:], other), 100, 255, cv2.THRESH_BINARY)[1]
+        for other in (grey[1:, :-1], grey[:-1, 1:])
     )
     # A code of a twentieth of the picture has so many changes by itself.
     if min(cv2.countNonZero(across), cv2.countNonZero(down)) < 0.003 * grey.size:
         return False
-    return bool((cv2.min(cv2.blur(across, (31, 31)), cv2.blur(down, (31, 31))) > 0.06 * 255).any())
+    changing = cv2.min(cv2.blur(across, (31, 31)), cv2.blur(down, (31, 31)))
+    return bool(np.count_nonzero(changing > 0.04 * 255) > 0.04 * grey.size)
 
 
 def _three_finders(grey: Any, corners: Any) -> bool:
-    """Whether three corners of a square hold a code's nested squares: dark, light and dark again, 1:1:3:1:1."""
-    side = 210
+    """Whether three corners of a square hold a code's nested squares: dark, light, dark, light and dark, 1:1:3:1:1, down and across."""
+    side, part = 240, 100
     target = np.array([[0, 0], [side, 0], [side, side], [0, side]], dtype=np.float32)
     flat = cv2.warpPerspective(grey, cv2.getPerspectiveTransform(corners, target), (side, side))
     dark = flat < (int(flat.min()) + int(flat.max())) / 2
-    return 0.25 < float(dark.mean()) < 0.75 and _changes(dark) > 8
+    patches = [dark[:part, :part], dark[:part, -part:], dark[-part:, :part], dark[-part:, -part:]]
+    return sum(_nested(patch) and _nested(patch.T) for patch in patches) >= 3
 
 
-def _changes(dark: Any) -> float:
-    """How often rows and columns change between dark and light, on average."""
-    across = (dark[:, 1:] != dark[:, :-1]).sum(1).mean()
-    down = (dark[1:] != dark[:-1]).sum(0).mean()
-    return float(min(across, down))
+def _nested(dark: Any) -> bool:
+    """Whether at least eight lines of a patch have the runs of nested squares in them."""
+    found = 0
+    for line in dark:
+        edges = np.flatnonzero(np.diff(line)) + 1
+        runs = np.diff(np.concatenate([[0], edges, [len(line)]]))
+        for at in range(0 if line[0] else 1, len(runs) - 4, 2):
+            one = max(3.4, runs[at : at + 5].sum() / 7)
+            if np.all(np.abs(runs[at : at + 5] / one - (1, 1, 3, 1, 1)) < (0.6, 0.6, 0.9, 0.6, 0.6)):
+                found += 1
+                break
+    return found >= 8
 
 
 def text_share(grey: Any) -> float:

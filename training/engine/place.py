@@ -22,7 +22,41 @@ TASK = """You place the pictures of a page. For each picture, give the number of
 stand right behind it. Where no passage does, give the passage that it stands behind now."""
 _STEP = re.compile(r"\b(?:step|figure|fig|part|stage|no|number)\.?[\s_\-]*(\d{1,2})\b", re.I)
 _ITEM = re.compile(r"^(?:step\s*)?(\d{1,2})[.:)\s]", re.I)
-_STOP = frozenset("the and for with that this from into your you are was a an of to in on at by it is be or as up step figure image picture photo".split())
+_STOP = frozenset(
+    [
+        "the",
+        "and",
+        "for",
+        "with",
+        "that",
+        "this",
+        "from",
+        "into",
+        "your",
+        "you",
+        "are",
+        "was",
+        "a",
+        "an",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "it",
+        "is",
+        "be",
+        "or",
+        "as",
+        "up",
+        "step",
+        "figure",
+        "image",
+        "picture",
+        "photo",
+    ]
+)
 SURE = 0.34
 """Share of a picture's words, by how telling they are, that a passage must have."""
 
@@ -75,7 +109,11 @@ class Place:
             {"number": index, "shows": block.shows or block.alt or file_words(block), "stands behind": now[index]}
             for index, block in enumerate(draft.blocks) if isinstance(block, Figure)
         ]  # fmt: skip
-        passages = [{"number": index, "text": block.text} for index, block in enumerate(draft.blocks) if isinstance(block, Passage)]
+        passages = [
+            {"number": index, "text": block.text}
+            for index, block in enumerate(draft.blocks)
+            if isinstance(block, Passage)
+        ]
         made = model.ask(TASK, {"passages": passages, "pictures": pictures}, Placing)
         homes = {each.picture: each.passage for each in made.pictures}
         if len(homes) != len(made.pictures) or set(homes) != {each["number"] for each in pictures}:
@@ -89,7 +127,7 @@ def places(draft: Draft) -> dict[int, int]:
     """The passage that each picture stands behind; of those before all text, the first one that is no heading."""
     homes, before = dict[int, int](), -1
     texts = [index for index, block in enumerate(draft.blocks) if isinstance(block, Passage)]
-    first = next((index for index in texts if draft.blocks[index].kind != "heading"), texts[0])  # type: ignore[union-attr]
+    first = next((index for index in texts if _kind(draft.blocks[index]) != "heading"), texts[0])
     for index, block in enumerate(draft.blocks):
         if isinstance(block, Figure):
             # Between a heading and its text a picture would part the two.
@@ -98,7 +136,12 @@ def places(draft: Draft) -> dict[int, int]:
                 under += 1
             homes[index] = first if before < 0 else before
             ahead = draft.blocks[under] if under < len(draft.blocks) else None
-            if before >= 0 and draft.blocks[before].kind == "heading" and isinstance(ahead, Passage) and ahead.kind != "heading":  # type: ignore[union-attr]
+            if (
+                before >= 0
+                and _kind(draft.blocks[before]) == "heading"
+                and isinstance(ahead, Passage)
+                and ahead.kind != "heading"
+            ):
                 homes[index] = under
         else:
             before = index
@@ -109,14 +152,10 @@ def by_words(draft: Draft) -> dict[int, int]:
     """The passage that each picture belongs behind, by what the page says of it."""
     homes = places(draft)
     spots = [index for index, block in enumerate(draft.blocks) if isinstance(block, Passage)]
-    said = {index: _words(draft.blocks[index].text) for index in spots}  # type: ignore[union-attr]
+    said = {index: _words(_said(draft.blocks[index])) for index in spots}
     known = Counter(word for words in said.values() for word in words)
     telling = {word: math.log(1 + len(spots) / count) for word, count in known.items()}
-    numbered = {
-        int(match[1]): index
-        for index in reversed(spots)
-        if (match := _ITEM.match(draft.blocks[index].text))  # type: ignore[union-attr]
-    }
+    numbered = {int(match[1]): index for index in reversed(spots) if (match := _ITEM.match(_said(draft.blocks[index])))}
     sure: dict[int, int] = {}
     for index, block in enumerate(draft.blocks):
         if not isinstance(block, Figure):
@@ -141,7 +180,7 @@ def by_words(draft: Draft) -> dict[int, int]:
     if len(moved) > len(sure) / 2:
         # This page shows each picture before its text: so do those that nothing is said of.
         for index in set(homes) - set(sure):
-            after = next((spot for spot in spots if spot > index and draft.blocks[spot].kind != "heading"), None)  # type: ignore[union-attr]
+            after = next((spot for spot in spots if spot > index and _kind(draft.blocks[spot]) != "heading"), None)
             if after is not None:
                 homes[index] = after
     return homes | sure
@@ -150,7 +189,7 @@ def by_words(draft: Draft) -> dict[int, int]:
 def _below(draft: Draft, spot: int) -> int:
     """The passage itself; of a heading, the text right under it."""
     blocks = draft.blocks
-    if blocks[spot].kind == "heading":  # type: ignore[union-attr]
+    if _kind(blocks[spot]) == "heading":
         for index in range(spot + 1, len(blocks)):
             block = blocks[index]
             if isinstance(block, Passage):
@@ -158,6 +197,18 @@ def _below(draft: Draft, spot: int) -> int:
     return spot
 
 
+def _kind(block: Passage | Figure) -> str:
+    return block.kind if isinstance(block, Passage) else "picture"
+
+
+def _said(block: Passage | Figure) -> str:
+    return block.text if isinstance(block, Passage) else ""
+
+
 def _words(text: str) -> set[str]:
     """Words without their endings, as far as a rule can tell."""
-    return {re.sub(r"(ing|ed|es|s)$", "", word) if len(word) > 4 else word for word in words_of(text) if word not in _STOP and len(word) > 2}
+    return {
+        re.sub(r"(ing|ed|es|s)$", "", word) if len(word) > 4 else word
+        for word in words_of(text)
+        if word not in _STOP and len(word) > 2
+    }

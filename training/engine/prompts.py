@@ -72,7 +72,9 @@ class Taxonomy:
                     raise InputError(f"{path}: {domain}.{subcategory} must be a list of prompts")
                 for slot in itertools.chain(*map(SLOT.findall, texts)):
                     if not slots.get(slot):
-                        raise InputError(f"{path}: {domain}.{subcategory} has a slot {{{slot}}} that [slots] has no words for")
+                        raise InputError(
+                            f"{path}: {domain}.{subcategory} has a slot {{{slot}}} that [slots] has no words for"
+                        )
                 patterns[domain, subcategory] = texts
         if not patterns:
             raise InputError(f"{path}: there is no domain with a subcategory in it")
@@ -110,7 +112,7 @@ def expand(taxonomy: Taxonomy, count: int, seed: int, model: Model | None = None
         own: list[Prompt] = []
         for text, by in _candidates(taxonomy, place, each, seed, model, faults):
             words = frozenset(words_of(text))
-            if len(own) < each and 2 < len(words) and not any(_jaccard(words, other) >= SAME for other in known):
+            if len(own) < each and len(words) > 2 and not any(_jaccard(words, other) >= SAME for other in known):
                 known.append(words)
                 own.append(Prompt(text, *place, by))
         made.extend(own)
@@ -138,7 +140,11 @@ def _candidates(
         data = {"domain": place[0], "subcategory": place[1], "examples": examples, "how many": count}
         try:
             texts = [" ".join(text.split()) for text in model.ask(TASK, data, Prompts).prompts]
-            found = [(text, model.name) for text in texts if not URL.search(text) and not ADDRESSED_TO_MODELS.search(text) and len(text) < 400]
+            found = [
+                (text, model.name)
+                for text in texts
+                if not URL.search(text) and not ADDRESSED_TO_MODELS.search(text) and len(text) < 400
+            ]
         except NoAnswer as why:
             faults.append(f"{place[0]}, {place[1]}: {why}")
     return found + [(taxonomy.drawn(place, number, seed), "pattern") for number in range(10 * count + 20)]

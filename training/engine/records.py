@@ -182,7 +182,9 @@ def _read_comm(record: Record, folder: Path) -> Document:
 
 def _write_comm(document: Document) -> Record:
     turns = [message for message in document.messages if message.role != "system"]
-    if [message.role for message in turns] != ["user", "assistant"] or any(isinstance(part, ImagePart) for part in turns[0].content):
+    if [message.role for message in turns] != ["user", "assistant"] or any(
+        isinstance(part, ImagePart) for part in turns[0].content
+    ):
         raise Unfit("it isn't one request in words with one answer")
     parts = [
         {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": "image", "image": part.image}
@@ -289,7 +291,11 @@ def write_records(documents: Iterator[Document | str], path: Path, kind: str) ->
             if record.get(name) == "":
                 record[name] = f"{number:08d}"
         made.append(record)
-    text = json.dumps(made, ensure_ascii=False, indent=1) if form.as_list else "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in made)
+    text = (
+        json.dumps(made, ensure_ascii=False, indent=1)
+        if form.as_list
+        else "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in made)
+    )
     write_atomically(path, text.encode())
     return len(made), faults
 
@@ -308,6 +314,8 @@ def _records(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not JSON; a pickle isn't loaded, since it can run anything: convert it to JSON first") from error
+        raise InputError(
+            f"{path}: not JSON; a pickle isn't loaded, since it can run anything: convert it to JSON first"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({str(error).splitlines()[0]})") from error

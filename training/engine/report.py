@@ -31,14 +31,16 @@ def read_manifest(folder: Path) -> list[dict[str, Any]]:
 
 def kind_of(reason: str) -> str:
     """A reason without what is particular to one case."""
-    plain = re.sub(r"\d[\d,.]*", "N", reason.partition(":")[0] if not reason.startswith("not PNG") else reason)
-    return re.sub(r"^(\S+\.\S+|N x N)(?=:|$)", "…", plain)[:80]
+    plain = re.sub(r"\d[\d,.]*", "N", reason)
+    plain = re.sub(r"^(?:N x N|[\w\[\]-]+(?:\.[\w-]+)+): ", "", plain)
+    return re.sub(r"(?::| \() ?N\b.*$", "", plain)[:80]
 
 
 def counts_of(manifest: Iterable[dict[str, Any]], steps: Sequence[str]) -> dict[str, Any]:
     """For each step: documents, passages and pictures that are left behind it, and why others aren't."""
     table: dict[str, dict[str, Any]] = {
-        step: {"in": 0, "out": 0, "passages": 0, "pictures": 0, "dropped": Counter(), "lost": Counter()} for step in steps
+        step: {"in": 0, "out": 0, "passages": 0, "pictures": 0, "dropped": Counter(), "lost": Counter()}
+        for step in steps
     }
     unread: Counter[str] = Counter()
     items = kept = fallbacks = 0
@@ -139,9 +141,16 @@ def _kept(folder: Path, manifest: list[dict[str, Any]]) -> Iterable[dict[str, An
             line = next(line for number, line in enumerate(lines) if number == record["line"])
         document = Document.from_json(line)
         parts = [
-            {"role": message.role, "parts": [part.model_dump() for part in message.content]} for message in document.messages
+            {"role": message.role, "parts": [part.model_dump() for part in message.content]}
+            for message in document.messages
         ]
-        yield {"title": record.get("title") or record["id"], "url": record.get("url"), "scores": record.get("scores"), "messages": parts, "losses": record["losses"]}
+        yield {
+            "title": record.get("title") or record["id"],
+            "url": record.get("url"),
+            "scores": record.get("scores"),
+            "messages": parts,
+            "losses": record["losses"],
+        }
 
 
 def _gone(folder: Path, manifest: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -182,11 +191,17 @@ def _some(records: list[Any], count: int = SAMPLES) -> list[Any]:
 
 
 def _datasheet(
-    title: str, counts: dict[str, Any], licences: Counter[str], sources: Counter[str], numbers: dict[str, float], facts: str
+    title: str,
+    counts: dict[str, Any],
+    licences: Counter[str],
+    sources: Counter[str],
+    numbers: dict[str, float],
+    facts: str,
 ) -> str:
     """A datasheet (Gebru et al. 2021), as far as a program can fill it in."""
     rows = "\n".join(
-        f"| {row['step']} | {row['in']} | {row['out']} | {row['passages']} | {row['pictures']} |" for row in counts["steps"]
+        f"| {row['step']} | {row['in']} | {row['out']} | {row['passages']} | {row['pictures']} |"
+        for row in counts["steps"]
     )
     reasons = "\n".join(
         f"- {row['step']}: {reason}: {count}" for row in counts["steps"] for reason, count in row["dropped"].items()

@@ -34,10 +34,79 @@ _TALK = re.compile(
 )
 _NUMBER = re.compile(r"\d+(?:[.,/:]\d+)*|[½¼¾⅓⅔⅛]")
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-Z][a-zA-Z]{2,}\b")
-_NOT = re.compile(r"\b(not|never|no|without|don't|doesn't|do not|cannot|can't|avoid|won't|isn't|aren't|unless|instead)\b", re.I)
+_NOT = re.compile(
+    r"\b(not|never|no|without|don't|doesn't|do not|cannot|can't|avoid|won't|isn't|aren't|unless|instead)\b", re.I
+)
 _COMMON = frozenset(
-    "the and for with that this from into your you are was were will then than but its has have had not can our out all any one it is of to in on a an "
-    "as at by be or if so do up off over under again very just also now them they their there here when while until after before about use used using".split()
+    [
+        "the",
+        "and",
+        "for",
+        "with",
+        "that",
+        "this",
+        "from",
+        "into",
+        "your",
+        "you",
+        "are",
+        "was",
+        "were",
+        "will",
+        "then",
+        "than",
+        "but",
+        "its",
+        "has",
+        "have",
+        "had",
+        "not",
+        "can",
+        "our",
+        "out",
+        "all",
+        "any",
+        "one",
+        "it",
+        "is",
+        "of",
+        "to",
+        "in",
+        "on",
+        "a",
+        "an",
+        "as",
+        "at",
+        "by",
+        "be",
+        "or",
+        "if",
+        "so",
+        "do",
+        "up",
+        "off",
+        "over",
+        "under",
+        "again",
+        "very",
+        "just",
+        "also",
+        "now",
+        "them",
+        "they",
+        "their",
+        "there",
+        "here",
+        "when",
+        "while",
+        "until",
+        "after",
+        "before",
+        "about",
+        "use",
+        "used",
+        "using",
+    ]
 )
 
 
@@ -81,7 +150,11 @@ class Rewrite:
                 said = {name: URL.sub("", getattr(block, name)).strip() for name in ("alt", "caption")}
                 blocks[index] = block.model_copy(update=said)
         noted = [Loss(step=self.name, what=f"passage {index}", reason=why) for index, why in fallbacks.items()]
-        update = {"blocks": blocks, "fallbacks": [*draft.fallbacks, *sorted(set(fallbacks.values()))], "losses": [*draft.losses, *noted]}
+        update = {
+            "blocks": blocks,
+            "fallbacks": [*draft.fallbacks, *sorted(set(fallbacks.values()))],
+            "losses": [*draft.losses, *noted],
+        }
         draft = draft.model_copy(update=update).without(self.name, reasons)
         return _without_bare_headings(draft)
 
@@ -89,8 +162,15 @@ class Rewrite:
         """The model's words for some passages; and why not, for the others."""
         if self.model is None:
             return {}, {}
-        asked = {index: block for index, block in enumerate(draft.blocks) if isinstance(block, Passage) and block.kind != "code"}
-        data: dict[str, Any] = {"title": draft.title, "passages": [{"number": index, "text": block.text} for index, block in asked.items()]}
+        asked = {
+            index: block
+            for index, block in enumerate(draft.blocks)
+            if isinstance(block, Passage) and block.kind != "code"
+        }
+        data: dict[str, Any] = {
+            "title": draft.title,
+            "passages": [{"number": index, "text": block.text} for index, block in asked.items()],
+        }
         try:
             made = self.model.ask(TASK, data, Rewriting)
         except NoAnswer as why:
@@ -125,7 +205,7 @@ def plain(passage: Passage) -> str:
 def unfaithful(old: str, new: str) -> str:
     """What a passage lost or won that it mustn't when it was worded anew; empty where it is faithful."""
     if not new:
-        return "" if not old or len(words_of(old)) <= 3 and _TALK.search(old) else "the text is gone"
+        return "" if not old or (len(words_of(old)) <= 3 and _TALK.search(old)) else "the text is gone"
     if not old:
         return "a text out of nothing"
     if URL.search(new):

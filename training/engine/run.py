@@ -110,7 +110,9 @@ class Run:
         self.store = Store(self.work / "pictures")
         self.answers = self.work / "answers"
         self.index = self.work / "archives.sqlite"
-        self.begun, self.finished = (Journal(self.work / f"{name}.jsonl", durable=False) for name in ("begun", "finished"))
+        self.begun, self.finished = (
+            Journal(self.work / f"{name}.jsonl", durable=False) for name in ("begun", "finished")
+        )
         note = self.work / "engine.json"
         facts = json.dumps({"config": config.model_dump(mode="json"), "sources": sources}, sort_keys=True, indent=1)
         if note.exists():
@@ -124,7 +126,9 @@ class Run:
             write_atomically(note, facts.encode())
         self.facts = facts
 
-    def begin(self, work: Work, jobs: Iterable[Job], engine: Engine, on_done: Callable[[Record], None] | None = None) -> None:
+    def begin(
+        self, work: Work, jobs: Iterable[Job], engine: Engine, on_done: Callable[[Record], None] | None = None
+    ) -> None:
         """The first half: from jobs, numbered in ``number``, to drafts."""
         done = {record["number"] for record in self.begun}
         left = (job for job in jobs if job["number"] not in done)
@@ -160,12 +164,14 @@ class Run:
         Args:
             lost: what of the sources could not be read.
         """
-        places = [(record["number"], self.begun, offset) for offset, record in self.begun.placed() if "draft" not in record]
+        places = [
+            (record["number"], self.begun, offset) for offset, record in self.begun.placed() if "draft" not in record
+        ]
         places += [(record["number"], self.finished, offset) for offset, record in self.finished.placed()]
         manifest: list[Record] = [{"kept": False, **loss.model_dump()} for loss in lost]
         lines: list[str] = []
         shard = 0
-        for number, journal, offset in sorted(places, key=lambda place: place[0]):
+        for _, journal, offset in sorted(places, key=lambda place: place[0]):
             record = journal.at(offset)
             if "dropped" in record:
                 manifest.append({"kept": False, **record.pop("dropped"), **record})
@@ -203,7 +209,9 @@ def _entry(draft: Draft, document: Document, shard: int, line: int) -> Record:
     return {"kept": True, "shard": shard_name(shard), "line": line, "pictures": pictures, **body}
 
 
-def _noted(records: Iterator[Record], journal: Journal, done: set[int], on_done: Callable[[Record], None] | None) -> None:
+def _noted(
+    records: Iterator[Record], journal: Journal, done: set[int], on_done: Callable[[Record], None] | None
+) -> None:
     for record in records:
         if record["number"] not in done:  # an engine may do a job twice
             done.add(record["number"])

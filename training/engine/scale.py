@@ -49,14 +49,17 @@ class OnRay:
             return
         started = not ray.is_initialized()
         if started:
-            ray.init(num_cpus=self.workers, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
+            ray.init(
+                num_cpus=self.workers, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False
+            )
         ray.data.DataContext.get_current().enable_progress_bars = False
         try:
             while window:
                 rows = ray.data.from_items(
                     [{"job": json.dumps(job)} for job in window], override_num_blocks=min(len(window), 8 * self.workers)
                 )
-                made = rows.map(_worked, fn_args=[work], concurrency=self.workers)
+                worked: Any = _worked
+                made = rows.map(worked, fn_args=[work], concurrency=self.workers)
                 for row in made.iter_rows():
                     yield json.loads(row["record"])
                 window = list(islice(jobs, WINDOW))

@@ -84,7 +84,9 @@ class Own(Maker):
 
         agent = _loaded(self.model, self.device)
         try:
-            plan = agent.plan(prompt, settings=PaintSettings(seed=seed), decode=DecodeSettings(seed=seed), max_pictures=self.most)
+            plan = agent.plan(
+                prompt, settings=PaintSettings(seed=seed), decode=DecodeSettings(seed=seed), max_pictures=self.most
+            )
         except DuoGenError as error:
             raise Dropped(str(error)) from error
         if plan.reason != "end":
@@ -202,7 +204,11 @@ class Draw:
         except Dropped as why:
             return dropped(draft, "check", str(why))
         if chances and min(chances) < self.enough:
-            return dropped(draft, "check", f"picture {chances.index(min(chances)) + 1} doesn't show what it should: {min(chances):.2f}")
+            return dropped(
+                draft,
+                "check",
+                f"picture {chances.index(min(chances)) + 1} doesn't show what it should: {min(chances):.2f}",
+            )
         return through(draft.counted("check"), [])
 
 
@@ -212,4 +218,10 @@ def finishing(config: EngineConfig) -> Sequence[Step]:
 
 def jobs(prompts: list[Prompt], seed: int) -> Iterator[Job]:
     for number, prompt in enumerate(prompts):
-        yield {"number": number, "prompt": prompt.text, "domain": prompt.domain, "subcategory": prompt.subcategory, "seed": seed + number}
+        yield {
+            "number": number,
+            "prompt": prompt.text,
+            "domain": prompt.domain,
+            "subcategory": prompt.subcategory,
+            "seed": seed + number,
+        }

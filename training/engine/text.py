@@ -11,7 +11,9 @@ import py3langid
 from duogen.training.engine.config import TextLimits
 from duogen.training.engine.item import Draft, Dropped, Loss, Passage
 
-_MARKUP = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|&(?:[a-z]{2,8}|#\d{2,5});|\[/?(?:caption|gallery|embed|sc|vc_\w+)[^\]]*\]", re.I)
+_MARKUP = re.compile(
+    r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|&(?:[a-z]{2,8}|#\d{2,5});|\[/?(?:caption|gallery|embed|sc|vc_\w+)[^\]]*\]", re.I
+)
 SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
 _WORD = re.compile(r"[^\W\d_]+")
 ADDRESSED_TO_MODELS = re.compile(

@@ -1,6 +1,6 @@
 """Videos to transitions (paper, section 5): a clip's first picture, what changes, and its last picture.
 
-    read -> shots -> clips -> change -> caption
+read -> shots -> clips -> change -> caption
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class EnoughChange:
     name = "change"
 
     def __call__(self, draft: Draft) -> Draft:
-        first, last = (np.asarray(self.store.get(figure).image().convert("L"), dtype=np.float32) for figure in draft.figures)
+        first, last = (
+            np.asarray(self.store.get(figure).image().convert("L"), dtype=np.float32) for figure in draft.figures
+        )
         apart = np.abs(first - last) / 255
         mean = float(apart.mean())
         if mean < self.limits.min_change:
@@ -129,7 +131,9 @@ class Caption:
                 raise NoAnswer("it isn't a change")
         except NoAnswer as why:
             noted = Loss(step=self.name, what=draft.title, reason=f"no caption: {why}")
-            return draft.model_copy(update={"fallbacks": [*draft.fallbacks, noted.reason], "losses": [*draft.losses, noted]})
+            return draft.model_copy(
+                update={"fallbacks": [*draft.fallbacks, noted.reason], "losses": [*draft.losses, noted]}
+            )
         return draft.model_copy(update={"request": made})
 
 
@@ -163,7 +167,9 @@ def jobs(inputs: list[Path], limits: VideoLimits) -> Iterator[Job]:
     """All clips of all videos, numbered; a video that can't be used is one job, with what is wrong with it."""
     number = 0
     for given in inputs:
-        files = [given] if given.is_file() else sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = (
+            [given] if given.is_file() else sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+        )
         for path in files:
             name = path.name if given.is_file() else path.relative_to(given).as_posix()
             base = {"path": str(path), "name": name, "start": 0.0, "end": 0.0, "fault": ""}
@@ -227,12 +233,21 @@ def frames_at(path: Path, seconds: list[float], limits: VideoLimits) -> list[Ima
             video.seek(int((seconds[0] + begin) * av.time_base), backward=True, any_frame=False)
             before = None
             for frame in video.decode(stream):
-                while len(found) < len(seconds) and frame.time is not None and frame.time - begin >= seconds[len(found)] - 1e-3:
+                while (
+                    len(found) < len(seconds)
+                    and frame.time is not None
+                    and frame.time - begin >= seconds[len(found)] - 1e-3
+                ):
                     found.append(_small(frame.to_image(), limits.longest_side))
                 before = frame
                 if len(found) == len(seconds):
                     return found
-            if len(found) == len(seconds) - 1 and before is not None and before.time is not None and before.time - begin > seconds[-1] - 0.5:
+            if (
+                len(found) == len(seconds) - 1
+                and before is not None
+                and before.time is not None
+                and before.time - begin > seconds[-1] - 0.5
+            ):
                 found.append(_small(before.to_image(), limits.longest_side))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise Dropped(f"it can't be decoded ({_said(error)})") from error

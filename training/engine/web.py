@@ -1,6 +1,6 @@
 """Web pages to dialogues (paper, section 5: the web engine).
 
-    read -> extract -> text -> pictures -> duplicates | across pages | rewrite -> describe -> place -> dialogue -> validate
+read -> extract -> text -> pictures -> duplicates | across pages | rewrite -> describe -> place -> dialogue -> validate
 """
 
 from __future__ import annotations
@@ -24,7 +24,19 @@ from duogen.training.engine.run import Job, Record, dropped, through
 from duogen.training.engine.sources import Entry, entries, read, resources
 from duogen.training.engine.text import Repair
 
-STEPS = ("read", "extract", "text", "pictures", "duplicates", "across", "rewrite", "describe", "place", "dialogue", "validate")
+STEPS = (
+    "read",
+    "extract",
+    "text",
+    "pictures",
+    "duplicates",
+    "across",
+    "rewrite",
+    "describe",
+    "place",
+    "dialogue",
+    "validate",
+)
 
 
 @dataclass(frozen=True)
@@ -90,5 +102,5 @@ def jobs(inputs: list[Path], addresses: list[str], index: Path, lost: list[Loss]
             "number": entry.number, "kind": entry.kind, "root": str(entry.root), "path": str(entry.path),
             "offset": entry.offset, "url": entry.url,
         }  # fmt: skip
-    for number, address in enumerate(addresses, number):
-        yield {"number": number, "kind": "address", "root": ".", "path": "", "offset": 0, "url": address}
+    for place, address in enumerate(addresses, number):
+        yield {"number": place, "kind": "address", "root": ".", "path": "", "offset": 0, "url": address}

@@ -11,6 +11,7 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from duogen.document import Document, Picture, write_atomically
+from duogen.models.attention import Block
 from duogen.models.connector import Connector
 from duogen.models.dit import CONDITION_SIGMA, DiT, Frame, Uncast
 from duogen.models.layout import Slot
@@ -144,9 +146,8 @@ class Painter(nn.Module):
             for each in shown
         ]
         counts = [dit.tokens_of(frame.latent) for frame in frames]
-        out = dit(
-            frames, vectors, self._reads(shown, counts, vectors.shape[1], device), self._sees(shown, counts, device)
-        )
+        seen, read = self._blocks(shown, counts, device)
+        out = dit(frames, vectors, read, seen)
         errors = [
             (velocity.float() - each.wanted.to(velocity.device)).square().mean()
             for velocity, each in zip(out.velocity, shown, strict=True)
@@ -154,26 +155,45 @@ class Painter(nn.Module):
         ]
         return torch.stack(errors).sum(), {"targets": torch.tensor(len(errors))}
 
-    def _sees(self, shown: Sequence[Canvas], counts: list[int], device: torch.device) -> Tensor:
-        """Which frame sees which: those of its own document; in ``causal`` mode clean copies of earlier pictures, and itself."""
-        index = torch.arange(len(shown), device=device)
-        dialogue, time = (
-            torch.tensor([getattr(each, name) for each in shown], device=device) for name in ("dialogue", "time")
-        )
-        seen = dialogue[:, None] == dialogue[None, :]
-        if self.causal:
-            clean = torch.tensor([each.wanted is None for each in shown], device=device)
-            seen &= (clean[None, :] & (time[None, :] < time[:, None])) | (index[:, None] == index[None, :])
-        spread = torch.tensor(counts, device=device)
+    def _blocks(
+        self, shown: Sequence[Canvas], counts: list[int], device: torch.device
+    ) -> tuple[list[Block], list[Block]]:
+        """What the tokens of each document's frames see of one another, and what they read of its text; of no other document's anything."""
+        seen, read = [], []
+        start = 0
+        for _, group in groupby(zip(shown, counts, strict=True), key=lambda pair: pair[0].dialogue):
+            frames, tokens = zip(*group, strict=True)
+            end = start + sum(tokens)
+            base, length = frames[0].base, max(frame.reach for frame in frames) - frames[0].base
+            texts = (base, base + length)
+            seen.append(Block((start, end), (start, end), _unless_all(self._sees(frames, tokens), device)))
+            read.append(Block((start, end), texts, _unless_all(self._reads(frames, tokens, length), device)))
+            start = end
+        return seen, read
+
+    def _sees(self, frames: Sequence[Canvas], counts: Sequence[int]) -> Tensor:
+        """Which token of a document's frames sees which: in ``full`` mode all; in ``causal`` mode clean copies of earlier pictures, and its
+        own frame. [1, 1, N, N]."""
+        if not self.causal:
+            return torch.ones(1, 1, 1, 1, dtype=torch.bool)
+        time = torch.tensor([frame.time for frame in frames])
+        clean = torch.tensor([frame.wanted is None for frame in frames])
+        seen = (clean[None, :] & (time[None, :] < time[:, None])) | torch.eye(len(frames), dtype=torch.bool)
+        spread = torch.tensor(counts)
         return seen.repeat_interleave(spread, 0).repeat_interleave(spread, 1)[None, None]
 
-    def _reads(self, shown: Sequence[Canvas], counts: list[int], length: int, device: torch.device) -> Tensor:
-        """Which tokens each frame's tokens read, [1, heads or 1, N, S]."""
-        starts, ends, bases = (
-            torch.tensor([getattr(each, name) for each in shown], device=device) for name in ("start", "reach", "base")
+    def _reads(self, frames: Sequence[Canvas], counts: Sequence[int], length: int) -> Tensor:
+        """Which tokens of a document's text each token of its frames reads, [1, heads or 1, N, length]."""
+        starts, ends = (
+            torch.tensor([getattr(frame, name) - frame.base for frame in frames]) for name in ("start", "reach")
         )
-        read = self._dit[0].reading(starts, ends, length, bases)  # frames, heads or 1, S
-        return read.transpose(0, 1).repeat_interleave(torch.tensor(counts, device=device), dim=1)[None]
+        read = self._dit[0].reading(starts, ends, length)  # frames, heads or 1, length
+        return read.transpose(0, 1).repeat_interleave(torch.tensor(counts), dim=1)[None]
+
+
+def _unless_all(mask: Tensor, device: torch.device) -> Tensor | None:
+    """A mask, where it hides anything: without one, attention has faster kernels."""
+    return None if bool(mask.all()) else mask.to(device)
 
 
 class LatentCache:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,12 +27,11 @@ def serving(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
             for name, value in {"content-length": str(len(data)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            try:
+            with suppress(OSError):  # who asked has had enough
                 self.wfile.write(data)
-            except OSError:
-                pass  # who asked has had enough
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -51,7 +50,11 @@ def chat(reply: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Callable[[st
         schema = asked["response_format"]["json_schema"]
         said = reply(schema, json.loads(asked["messages"][1]["content"][0]["text"]))
         if isinstance(said, int):
-            return said, {"content-type": "application/json"}, json.dumps({"error": {"message": f"no: {said}"}}).encode()
+            return (
+                said,
+                {"content-type": "application/json"},
+                json.dumps({"error": {"message": f"no: {said}"}}).encode(),
+            )
         text = said if isinstance(said, str) else json.dumps(said)
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}

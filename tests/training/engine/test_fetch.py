@@ -58,11 +58,14 @@ def test_what_is_not(path: str, why: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_inside_is_asked(address: str) -> None:
-    with pytest.raises(Dropped, match="points inside|no such host"):
+    with pytest.raises(Dropped, match=r"points inside|no such host"):
         Fetcher(QUICK).page(address)
 
 
-@pytest.mark.parametrize("address", ["ftp://x.example/", "file:///etc/passwd", "http://user@x.example/", "http://", "http://x.example:port/", "//x"])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://x.example/", "file:///etc/passwd", "http://user@x.example/", "http://", "http://x.example:port/", "//x"],
+)
 def test_no_addresses(address: str) -> None:
     with pytest.raises(Dropped, match="no usable address"):
         Fetcher(QUICK).page(address)
@@ -89,7 +92,7 @@ def test_a_pause_between_requests() -> None:
 
 
 def test_a_server_in_trouble_allows_nothing() -> None:
-    with serving(lambda path, body: (500, {}, b"")) as url, pytest.raises(Dropped, match="robots.txt"):
+    with serving(lambda path, body: (500, {}, b"")) as url, pytest.raises(Dropped, match=r"robots\.txt"):
         Fetcher(QUICK, inside=True).page(f"{url}/page")
 
 

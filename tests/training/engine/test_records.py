@@ -39,7 +39,11 @@ PUBLISHED: dict[str, Any] = {
 
 
 def shapes(document: Document) -> list[tuple[str, list[str]]]:
-    return [(message.role, [part.type for part in message.content]) for message in document.messages if message.role != "system"]
+    return [
+        (message.role, [part.type for part in message.content])
+        for message in document.messages
+        if message.role != "system"
+    ]
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
@@ -57,11 +61,23 @@ def test_as_published(kind: str, folder: Path) -> None:
     assert "Paint it." in document.messages[-2].text
     assert document.picture(document.images[-1]) == Picture(encoded(photo(2)))
     # And back: what is written reads as the same document.
-    assert run(["data", "convert", str(folder / "own" / "d.jsonl"), "-t", kind, "-o", str(folder / "back" / "r.json")]) == 0
-    assert run(["data", "convert", str(folder / "back" / "r.json"), "-f", kind, "-o", str(folder / "again" / "d.jsonl")]) == 0
+    assert (
+        run(["data", "convert", str(folder / "own" / "d.jsonl"), "-t", kind, "-o", str(folder / "back" / "r.json")])
+        == 0
+    )
+    assert (
+        run(["data", "convert", str(folder / "back" / "r.json"), "-f", kind, "-o", str(folder / "again" / "d.jsonl")])
+        == 0
+    )
     (again,) = read_jsonl(folder / "again" / "d.jsonl")
-    assert shapes(again) == shapes(document) and [part.sha256 for part in again.images] == [part.sha256 for part in document.images]
-    written = json.loads((folder / "back" / "r.json").read_text().splitlines()[0]) if not FORMATS[kind].as_list else json.loads((folder / "back" / "r.json").read_text())[0]
+    assert shapes(again) == shapes(document) and [part.sha256 for part in again.images] == [
+        part.sha256 for part in document.images
+    ]
+    written = (
+        json.loads((folder / "back" / "r.json").read_text().splitlines()[0])
+        if not FORMATS[kind].as_list
+        else json.loads((folder / "back" / "r.json").read_text())[0]
+    )
     published = record[0] if isinstance(record, list) else record
     assert set(written) == set(published)
 
@@ -87,12 +103,18 @@ def test_what_does_not_fit_is_said(folder: Path, capsys: pytest.CaptureFixture[s
         ("x2i2", {"instruction": "x", "output_image": "../../../etc/passwd"}, "leaves the records' folder"),
         ("x2i2", {"instruction": "x", "output_image": {"bytes": "%%"}}, "aren't base64"),
         ("comm", {"title": "x", "step_info": [{"type": "sound"}]}, "type 'sound'"),
-        ("zebra-cot", {"Question": "x<image_start>[problem_image_1]<image_end>", "Text Reasoning Trace": "y"}, "no picture problem_image_1"),
+        (
+            "zebra-cot",
+            {"Question": "x<image_start>[problem_image_1]<image_end>", "Text Reasoning Trace": "y"},
+            "no picture problem_image_1",
+        ),
         ("duogen", {"messages": [{"role": "robot"}]}, "not a document"),
         ("duogen", [3], "it is no object"),
     ],
 )
-def test_bad_records_cost_a_line_each(kind: str, record: Any, said: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_records_cost_a_line_each(
+    kind: str, record: Any, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     records = record if isinstance(record, list) else [record]
     (folder / "in.json").write_text(json.dumps(records))
     assert run(["data", "convert", str(folder / "in.json"), "-f", kind, "-o", str(folder / "o.jsonl")]) == 3

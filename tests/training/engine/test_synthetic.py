@@ -50,7 +50,19 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_the_default_model_draws_and_checks(tmp_path: Path) -> None:
-    arguments = ["data", "synthetic", "-n", "4", "--taxonomy", "world", "-o", str(tmp_path / "o"), "-q", "--check", "0.2"]
+    arguments = [
+        "data",
+        "synthetic",
+        "-n",
+        "4",
+        "--taxonomy",
+        "world",
+        "-o",
+        str(tmp_path / "o"),
+        "-q",
+        "--check",
+        "0.2",
+    ]
     assert run(arguments) == 0
     entries = [json.loads(line) for line in (tmp_path / "o" / "manifest.jsonl").read_text().splitlines()]
     assert len(entries) == 4 and all(entry["kept"] or entry["reason"] for entry in entries)
@@ -59,13 +71,21 @@ def test_the_default_model_draws_and_checks(tmp_path: Path) -> None:
     assert documents[0].messages[0].text == entries[[entry["kept"] for entry in entries].index(True)]["request"]
 
 
-STEPS = [{"text": "Cut the paper in two halves with the scissors on the table.", "picture": "two halves of a sheet"}, {"text": "Glue both halves together and wait until the glue is dry.", "picture": "one glued sheet"}]
+STEPS = [
+    {"text": "Cut the paper in two halves with the scissors on the table.", "picture": "two halves of a sheet"},
+    {"text": "Glue both halves together and wait until the glue is dry.", "picture": "one glued sheet"},
+]
 
 
 def endpoint(seen: list[str], shows: bool, data: Any = None) -> Any:
     def reply(schema: dict[str, Any], asked: dict[str, Any]) -> Any:
         if schema["name"] == "Prompts":
-            return {"prompts": [f"{asked['subcategory']}, way {n}: how is it done with {word}?" for n, word in enumerate(("wool", "wood", "tin"))]}
+            return {
+                "prompts": [
+                    f"{asked['subcategory']}, way {n}: how is it done with {word}?"
+                    for n, word in enumerate(("wool", "wood", "tin"))
+                ]
+            }
         return {"steps": STEPS} if schema["name"] == "Plan" else {"shows": shows, "why": "I looked"}
 
     talk = chat(reply)
@@ -76,14 +96,22 @@ def endpoint(seen: list[str], shows: bool, data: Any = None) -> Any:
         prompt = json.loads(body)["prompt"]
         seen.append(prompt)
         made = base64.b64encode(encoded(photo(prompt))).decode() if data is None else data
-        return 200, {"content-type": "application/json"}, json.dumps({"created": 1, "data": [{"b64_json": made}]}).encode()
+        return (
+            200,
+            {"content-type": "application/json"},
+            json.dumps({"created": 1, "data": [{"b64_json": made}]}).encode(),
+        )
 
     return answer
 
 
 def with_endpoint(output: Path, answer: Any) -> tuple[int, list[dict[str, Any]]]:
     with serving(answer) as url:
-        names = [text for kind in ("llm", "mllm", "image") for text in (f"--{kind}-url", f"{url}/v1", f"--{kind}" if kind != "image" else "--image-model", "m")]
+        names = [
+            text
+            for kind in ("llm", "mllm", "image")
+            for text in (f"--{kind}-url", f"{url}/v1", f"--{kind}" if kind != "image" else "--image-model", "m")
+        ]
         code = run(["data", "synthetic", "-n", "3", "-o", str(output), "-q", *names])
     return code, [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
 
@@ -97,7 +125,10 @@ def test_endpoints_write_paint_and_check(tmp_path: Path) -> None:
     assert [part.type for part in document.messages[1].content] == ["text", "image"] * 2
 
 
-@pytest.mark.parametrize(("shows", "data", "why"), [(False, None, "doesn't show what it should"), (True, "%%", "no picture"), (True, "", "no picture")])
+@pytest.mark.parametrize(
+    ("shows", "data", "why"),
+    [(False, None, "doesn't show what it should"), (True, "%%", "no picture"), (True, "", "no picture")],
+)
 def test_what_endpoints_get_wrong_is_dropped(tmp_path: Path, shows: bool, data: str | None, why: str) -> None:
     code, entries = with_endpoint(tmp_path / "o", endpoint([], shows, data))
     assert code == 1 and all(why in entry["reason"] for entry in entries)

@@ -56,7 +56,10 @@ def test_transitions_lie_within_shots(tmp_path: Path) -> None:
     assert "5 seconds later" in asked.text and "left" in answer.text
     before, after = (np.asarray(document.picture(part).image().convert("L"), dtype=int) for part in document.images)
     assert before[30:80, 20:80].mean() > 230 > 200 > after[15:30, 20:80].mean() and after[140:190, 20:80].mean() > 230
-    assert [part.type for part in asked.content] == ["image", "text"] and [part.type for part in answer.content] == ["text", "image"]
+    assert [part.type for part in asked.content] == ["image", "text"] and [part.type for part in answer.content] == [
+        "text",
+        "image",
+    ]
 
 
 def test_bad_videos_cost_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,9 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 def page(folder: Path, body: str, name: str = "page.html") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / name
-    path.write_text(f"<html><head><title>How to fold a paper boat</title></head><body><article>{body}</article></body></html>")
+    path.write_text(
+        f"<html><head><title>How to fold a paper boat</title></head><body><article>{body}</article></body></html>"
+    )
     return path
 
 
@@ -71,7 +73,9 @@ def test_what_is_planted_goes_and_what_belongs_stays(site: tuple[Path, Truth], m
     left = Counter(kind for kind, sha256, _ in truth.bad if kept[sha256])
     copies = sum(not entries[name]["kept"] for name in truth.copies)
     gone = 1 - (sum(left.values()) + len(truth.copies) - copies) / (len(truth.bad) + len(truth.copies))
-    print(f"good pictures kept {stayed:.4f} of {len(good)}; planted items dropped {gone:.4f} of {len(truth.bad) + len(truth.copies)}, left {left}, copies gone {copies} of {len(truth.copies)}")
+    print(
+        f"good pictures kept {stayed:.4f} of {len(good)}; planted items dropped {gone:.4f} of {len(truth.bad) + len(truth.copies)}, left {left}, copies gone {copies} of {len(truth.copies)}"
+    )
     assert len(good) > 700 and stayed >= 0.95
     assert len(planted) == 8 and gone >= 0.95
     assert all(left[kind] <= 0.1 * count for kind, count in planted.items())
@@ -124,7 +128,9 @@ def test_a_report_is_printed(made: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def tree(folder: Path) -> dict[str, str]:
     """All that a run hands out, by hash."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "work" not in path.relative_to(folder).parts]
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and "work" not in path.relative_to(folder).parts
+    ]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -134,7 +140,9 @@ def test_killed_five_times_and_resumed(few: tuple[Path, Path], tmp_path: Path) -
     marks = [("begun", 8), ("begun", 25), ("begun", 45), ("finished", 10), ("finished", 35)]
     for turn, (journal, records) in enumerate(marks):
         path = output / "work" / f"{journal}.jsonl"
-        process = subprocess.Popen([*command, *(["--resume"] if turn else [])], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*command, *(["--resume"] if turn else [])], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         end = time.monotonic() + 240
         while not path.exists() or path.read_bytes().count(b"\n") < records:
             assert process.poll() is None and time.monotonic() < end, process.stderr and process.stderr.read()
@@ -158,7 +166,16 @@ def test_folders_are_not_mixed_up(tmp_path: Path, capsys: pytest.CaptureFixture[
     page(tmp_path / "in", TEXT + '<p><img src="a.jpg" alt="a folded sheet"></p>')
     (tmp_path / "in" / "a.jpg").write_bytes(encoded(photo(1)))
     (tmp_path / "loose.toml").write_text("[documents]\nmin_score = 0.1\n")
-    arguments = ["data", "web", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-q", "-c", str(tmp_path / "loose.toml")]
+    arguments = [
+        "data",
+        "web",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "out"),
+        "-q",
+        "-c",
+        str(tmp_path / "loose.toml"),
+    ]
     assert run(arguments) == 0
     assert run(arguments) == 2 and "--resume" in capsys.readouterr().err
     assert run([*arguments, "--resume"]) == 0
@@ -170,12 +187,19 @@ def test_folders_are_not_mixed_up(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [("[text]\nmin_wrods = 3", "text.min_wrods"), ("[pictures]\nmax_qr = 3", "pictures.max_qr"), ("[text", "not a TOML file")],
+    [
+        ("[text]\nmin_wrods = 3", "text.min_wrods"),
+        ("[pictures]\nmax_qr = 3", "pictures.max_qr"),
+        ("[text", "not a TOML file"),
+    ],
 )
 def test_wrong_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, said: str) -> None:
     (tmp_path / "c.toml").write_text(settings)
     page(tmp_path, TEXT)
-    assert run(["data", "web", str(tmp_path / "page.html"), "-o", str(tmp_path / "o"), "-c", str(tmp_path / "c.toml")]) == 2
+    assert (
+        run(["data", "web", str(tmp_path / "page.html"), "-o", str(tmp_path / "o"), "-c", str(tmp_path / "c.toml")])
+        == 2
+    )
     assert said in capsys.readouterr().err
 
 
@@ -204,8 +228,18 @@ def bomb() -> bytes:
 def test_bad_pages_and_pictures_cost_a_line_each(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     good = encoded(photo(2))
-    names = {"good.jpg": good, "bomb.png": bomb(), "torn.jpg": good[: len(good) // 3], "none.png": b"", "no.png": b"\x89PNG\r\n\x1a\nrubbish", "p.svg": b"<svg/>"}
-    pictures = "".join(f'<p><img src="{name}" alt="the folded sheet {name[0]}"></p>' for name in [*names, "gone.jpg", "../../etc/passwd", "%00", "data:image/png;base64,@@"])
+    names = {
+        "good.jpg": good,
+        "bomb.png": bomb(),
+        "torn.jpg": good[: len(good) // 3],
+        "none.png": b"",
+        "no.png": b"\x89PNG\r\n\x1a\nrubbish",
+        "p.svg": b"<svg/>",
+    }
+    pictures = "".join(
+        f'<p><img src="{name}" alt="the folded sheet {name[0]}"></p>'
+        for name in [*names, "gone.jpg", "../../etc/passwd", "%00", "data:image/png;base64,@@"]
+    )
     page(folder, TEXT * 3 + pictures)
     for name, data in names.items():
         (folder / name).write_bytes(data)
@@ -214,8 +248,12 @@ def test_bad_pages_and_pictures_cost_a_line_each(tmp_path: Path) -> None:
     (folder / "empty.html").write_bytes(b"")
     (folder / "binary.html").write_bytes(bytes(range(256)) * 20)
     (folder / "bare.html").write_text("<html><body></body></html>")
-    page(folder, "<p>Zuerst wird das Blatt in der Mitte gefaltet, dann streicht man die Kante mit dem Lineal glatt und dreht es um. Danach klebt man "
-        "beide Seiten zusammen, wartet eine Weile und schneidet am Ende die Ecken ab, damit das Boot im Wasser gut liegen kann.</p>", "german.html")
+    page(
+        folder,
+        "<p>Zuerst wird das Blatt in der Mitte gefaltet, dann streicht man die Kante mit dem Lineal glatt und dreht es um. Danach klebt man "
+        "beide Seiten zusammen, wartet eine Weile und schneidet am Ende die Ecken ab, damit das Boot im Wasser gut liegen kann.</p>",
+        "german.html",
+    )
     page(folder, "<p>" + "Short.</p>", "short.html")
     output = tmp_path / "out"
     assert run(["data", "web", str(folder), "-o", str(output), "-q"]) == 0
@@ -244,11 +282,19 @@ def archive(path: Path, site: Path, pages: int = 20) -> bytes:
     """A WARC of some of the site's pages with all that is beside them."""
     with open(path, "wb") as file:
         writer = WARCWriter(file, gzip=True)
-        for each in sorted((path for path in (site / "00").iterdir() if path.is_file()), key=lambda path: (path.suffix != ".html", path)):
+        for each in sorted(
+            (path for path in (site / "00").iterdir() if path.is_file()),
+            key=lambda path: (path.suffix != ".html", path),
+        ):
             kind = "text/html" if each.suffix == ".html" else "image/jpeg"
             headers = StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.1")
             writer.write_record(
-                writer.create_warc_record(f"https://workshop.example/00/{each.name}", "response", payload=io.BytesIO(each.read_bytes()), http_headers=headers)
+                writer.create_warc_record(
+                    f"https://workshop.example/00/{each.name}",
+                    "response",
+                    payload=io.BytesIO(each.read_bytes()),
+                    http_headers=headers,
+                )
             )
     return path.read_bytes()
 
@@ -260,13 +306,32 @@ def test_archives(site: tuple[Path, Truth], made: Path, tmp_path: Path) -> None:
     (tmp_path / "d.warc.gz").write_bytes(b"no archive")
     assert run(["data", "web", str(tmp_path / "a.warc.gz"), "-o", str(tmp_path / "one"), "-q"]) == 0
     one, files = manifest(tmp_path / "one"), manifest(made)
-    kept = {name.rpartition("/")[2]: [picture["sha256"] for picture in entry["pictures"]] for name, entry in one.items() if entry["kept"]}
+    kept = {
+        name.rpartition("/")[2]: [picture["sha256"] for picture in entry["pictures"]]
+        for name, entry in one.items()
+        if entry["kept"]
+    }
     assert len(kept) >= 18
     # The site's furniture is on too few of these pages to be known as such; all else is what it was on disk.
     for name, own in kept.items():
         entry = files[f"00/{name}"]
-        assert not entry["kept"] or len({picture["sha256"] for picture in entry["pictures"]} & set(own)) >= len(entry["pictures"]) - 1
-    assert run(["data", "web", *(str(tmp_path / f"{n}") for n in ("b.warc.gz", "c.warc", "d.warc.gz")), "-o", str(tmp_path / "two"), "-q"]) == 0
+        assert (
+            not entry["kept"]
+            or len({picture["sha256"] for picture in entry["pictures"]} & set(own)) >= len(entry["pictures"]) - 1
+        )
+    assert (
+        run(
+            [
+                "data",
+                "web",
+                *(str(tmp_path / f"{n}") for n in ("b.warc.gz", "c.warc", "d.warc.gz")),
+                "-o",
+                str(tmp_path / "two"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     two = [json.loads(line) for line in (tmp_path / "two" / "manifest.jsonl").read_text().splitlines()]
     unread = [entry for entry in two if "number" not in entry]
     assert {Path(entry["what"]).name for entry in unread} >= {"b.warc.gz", "d.warc.gz"}

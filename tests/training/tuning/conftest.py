@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from duogen.document import write_jsonl
 from duogen.models.assembling import assemble, matched
 from duogen.training.data import draw_task
-from duogen.document import write_jsonl
 from duogen.training.documents import document_of_task
 
 CONFIG = """

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import checkpoints
 
 from duogen.cli import run
+from duogen.document import write_jsonl
 from duogen.loading import load
 from duogen.models.assembling import assemble, matched
 from duogen.models.sampler import PaintSettings
 from duogen.training.codec import fit_codec
 from duogen.training.data import draw_task
-from duogen.document import write_jsonl
 from duogen.training.documents import document_of_task
 from duogen.training.world.parse import parse
 from duogen.training.world.render import render
@@ -70,7 +70,9 @@ def main(count: int, stage1: int, stage2: int) -> int:
         pictures = [render(scene) for task in tasks for scene in task.pictures]
         fit_codec(pictures, z_dim=16).save_pretrained(home / "codec")
         mllm = checkpoints.qwen2_5_vl(home / "qwen", hidden=128, layers=4, texts=texts, vocabulary=640)
-        dit = checkpoints.cosmos(home / "cosmos", states=4 * 128, channels=16, heads=8, layers=4, learned_positions=True)
+        dit = checkpoints.cosmos(
+            home / "cosmos", states=4 * 128, channels=16, heads=8, layers=4, learned_positions=True
+        )
         parts = matched(str(mllm), str(dit), vae=home / "codec")
         assemble(parts, home / "model", torch.float32, size=192)
         (home / "config.toml").write_text(CONFIG.format(stage1=stage1, stage2=stage2))

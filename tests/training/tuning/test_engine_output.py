@@ -24,7 +24,9 @@ def test_both_stages_train_on_all_three(setting: Any, tmp_path: Path) -> None:
     assert len(list((tmp_path / "web").glob("documents-*.jsonl"))) == 3
     text = setting().read_text()
     shards = '"web/documents-*.jsonl", "video/documents-*.jsonl", "synthetic/documents-*.jsonl"'
-    text = text.replace('train = ["documents.jsonl"]', f"train = [{shards}]").replace('validation = ["documents.jsonl"]\n', "")
+    text = text.replace('train = ["documents.jsonl"]', f"train = [{shards}]").replace(
+        'validation = ["documents.jsonl"]\n', ""
+    )
     (tmp_path / "config.toml").write_text(text.replace("pack_tokens = 1600", "pack_tokens = 6000"))
     for stage in ("stage1", "stage2"):
         out = tmp_path / stage

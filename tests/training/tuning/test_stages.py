@@ -274,3 +274,38 @@ def test_processes_must_be_able_to_share_a_step(setting: Any, tmp_path: Path) ->
     stage = stage_of(setting(), "stage1", tmp_path)
     with pytest.raises(InputError, match="packs_per_step, 2, must be divisible by the 3 processes"):
         Loop(stage.trained.module, stage.trained.groups, stage, stage.stage, tmp_path, World(0, 3, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_one_table_of_embeddings_stays_one(
+    public: dict[str, Path], setting: Any, tmp_path: Path, lora_rank: int
+) -> None:
+    """As in Qwen2.5-VL-3B, whose `<BOV>` is read and written by the same row."""
+    from checkpoints import qwen2_5_vl
+    from safetensors import safe_open
+
+    from duogen.models.assembling import assemble, matched
+
+    mllm = qwen2_5_vl(tmp_path / "mllm", tied=True)
+    assemble(matched(str(mllm), str(public["cosmos-predict2.5"])), tmp_path / "model", torch.float32, size=32)
+    config = setting(steps=3)
+    text = config.read_text().replace("[stage1]\n", f"[stage1]\nlora_rank = {lora_rank}\n")
+    (config.parent / f"tied-{lora_rank}.toml").write_text(text)
+    output = tmp_path / "out"
+    command = ["train", "stage1", str(config.parent / f"tied-{lora_rank}.toml"), "-o", str(output), "-q"]
+    assert run([*command, "-m", str(tmp_path / "model")]) == 0
+    trained = DuoGenPipeline.from_pretrained(output / "model")
+    read, written = (
+        each.weight for each in (trained.mllm.get_input_embeddings(), trained.mllm.get_output_embeddings())
+    )
+    assert read.data_ptr() == written.data_ptr()
+    names: set[str] = set()
+    for shard in (output / "model" / "mllm").glob("*.safetensors"):
+        with safe_open(shard, "pt") as file:
+            names |= set(file.keys())
+    assert "lm_head.weight" not in names and any(name.endswith("embed_tokens.weight") for name in names)
+    before = DuoGenPipeline.from_pretrained(tmp_path / "model").mllm.get_input_embeddings().weight
+    bov = trained.processor.id(BOV)
+    assert not torch.equal(read[bov], before[bov])
+    if lora_rank:  # adapters move no other row
+        assert torch.equal(read[:bov], before[:bov])
