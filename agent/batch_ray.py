@@ -7,10 +7,7 @@ are found so, others are resumed.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import logging
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +16,9 @@ from typing import Any
 
 from duogen.agent.batch import Batch, Local, Outcome, outcome_of
 from duogen.agent.lines import Item, Line
+from duogen.cluster import check_ray, cluster
 from duogen.document import write_atomically
-from duogen.errors import DuoGenError, not_installed
+from duogen.errors import DuoGenError
 
 ALONE = 2
 """How often an item is tried alone, after its process has died with others at work."""
@@ -30,8 +28,7 @@ ALONE = 2
 class RayEngine:
     """Does the work of a batch on Ray Data.
 
-    Joins the cluster of ``RAY_ADDRESS``, or starts Ray on this machine. Ray's usage reports are off unless ``RAY_USAGE_STATS_ENABLED``
-    is set.
+    Where that is: see `duogen.cluster.cluster`.
 
     Args:
         model, device, backend, memory: what each actor loads, as in `duogen.load`.
@@ -53,55 +50,37 @@ class RayEngine:
     gpus: float = 0
 
     def __post_init__(self) -> None:
-        if importlib.util.find_spec("ray") is None:
-            raise not_installed("ray", "ray")
+        check_ray()
 
     def __call__(self, batch: Batch, items: list[Item]) -> Iterator[Outcome]:
         """The outcomes of items, as they come, one each."""
-        import ray
-        import ray.data
-
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray tells at length how it starts, and what it does about an actor that died.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        for name in ("ray", "ray.data", "ray.data.exceptions"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        started = not ray.is_initialized()
-        if started:
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
         tries = _Tries(batch)
         tries.forget()
         left = {item.custom_id for item in items}
         try:
-            for outcome in self._outcomes(batch, items):
-                if outcome.custom_id in left:
-                    left.remove(outcome.custom_id)
-                    yield outcome
+            with cluster():
+                for outcome in self._outcomes(batch, items):
+                    if outcome.custom_id in left:
+                        left.remove(outcome.custom_id)
+                        yield outcome
         finally:
             tries.forget()
-            if started:
-                ray.shutdown()
 
     def _outcomes(self, batch: Batch, items: list[Item]) -> Iterator[Outcome]:
-        import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        import ray.data
 
-        DataContext.get_current().enable_progress_bars = False
         blocks = -(-len(items) // self.at_once)
         rows = [{"item": json.dumps(_packed(item))} for item in items]
         made = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             _Actor, fn_constructor_args=[replace(self, model=self.model and self.model.absolute()), batch.folder.absolute(), batch.beside.absolute(), batch.shard],
-            compute=ActorPoolStrategy(size=min(self.workers, blocks), max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, blocks), max_tasks_in_flight_per_actor=1),
             batch_size=None, batch_format="numpy", num_gpus=self.gpus or None,
         )  # fmt: skip
-        try:
-            for row in made.iter_rows():
-                outcome = json.loads(row["outcome"])
-                if "unusable" in outcome:
-                    raise DuoGenError(outcome["unusable"])
-                yield Outcome(**outcome)
-        except ray.exceptions.RayError as error:
-            raise DuoGenError(f"Ray: {str(error).strip().splitlines()[-1][:300]}") from error
+        for row in made.iter_rows():
+            outcome = json.loads(row["outcome"])
+            if "unusable" in outcome:
+                raise DuoGenError(outcome["unusable"])
+            yield Outcome(**outcome)
 
 
 class _Actor:

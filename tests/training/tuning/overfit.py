@@ -1,6 +1,6 @@
 """Both stages on checkpoints in the public layout, scaled down, and a hundred documents of the world: they must be learned by heart.
 
-    python tests/training/tuning/overfit.py 100 1200 4000
+    python tests/training/tuning/overfit.py 100 700 4500
 
 Documents, steps of stage 1, steps of stage 2. Prints how well `<BOV>` is foretold, by how much the flow loss has fallen, and how many of the
 pictures that the finished model makes for its training requests show what they should; exits with 1 where that isn't all it can be.
