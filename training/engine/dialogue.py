@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from duogen.models.processor import BOV
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.config import DocumentLimits
-from duogen.training.engine.item import Draft, Dropped, Figure, Loss, Passage
+from duogen.training.engine.item import Draft, Dropped, Figure, Passage
 from duogen.training.engine.rewrite import URL
 from duogen.training.engine.text import ADDRESSED_TO_MODELS, words_of
 
@@ -78,14 +78,13 @@ class Dialogue:
             given = [goal]
             blocks = [block for index, block in enumerate(draft.blocks) if index != last]
             return draft.model_copy(update={"blocks": blocks, "given": given, "request": draw.choice(SHOWN)})
-        request, fallbacks, losses = worded(subject, draw), draft.fallbacks, draft.losses
+        request = worded(subject, draw)
         if self.model is not None:
             try:
                 request = self._asked(self.model, draft)
             except NoAnswer as why:
-                fallbacks = [*fallbacks, f"no request: {why}"]
-                losses = [*losses, Loss(step=self.name, what=draft.title, reason=fallbacks[-1])]
-        return draft.model_copy(update={"request": request, "fallbacks": fallbacks, "losses": losses})
+                draft = draft.by_rules(self.name, draft.title, f"no request: {why}")
+        return draft.model_copy(update={"request": request})
 
     def _asked(self, model: Model, draft: Draft) -> str:
         text = " ".join(passage.text for passage in draft.passages)

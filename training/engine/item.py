@@ -114,6 +114,11 @@ class Draft(_Part):
         kept = [block for index, block in enumerate(self.blocks) if index not in reasons]
         return self.model_copy(update={"blocks": kept, "losses": [*self.losses, *lost]})
 
+    def by_rules(self, step: str, what: str, reason: str) -> Draft:
+        """With a note that rules stood in for a model's answer, and why."""
+        note = Loss(step=step, what=what, reason=reason)
+        return self.model_copy(update={"fallbacks": [*self.fallbacks, reason], "losses": [*self.losses, note]})
+
     def counted(self, step: str) -> Draft:
         count = Count(step=step, passages=len(self.passages), pictures=len(self.figures) + len(self.given))
         return self.model_copy(update={"counts": [*self.counts, count]})

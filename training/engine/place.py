@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.describe import file_words
-from duogen.training.engine.item import Draft, Figure, Loss, Passage
+from duogen.training.engine.item import Draft, Figure, Passage
 from duogen.training.engine.text import words_of
 
 TASK = """You place the pictures of a page. For each picture, give the number of the passage that describes what it shows, so that the picture can
@@ -90,9 +90,7 @@ class Place:
             try:
                 homes = self._asked(self.model, draft)
             except NoAnswer as why:
-                noted = Loss(step=self.name, what="all pictures", reason=f"no placing: {why}")
-                update = {"fallbacks": [*draft.fallbacks, noted.reason], "losses": [*draft.losses, noted]}
-                draft = draft.model_copy(update=update)
+                draft = draft.by_rules(self.name, "all pictures", f"no placing: {why}")
         homes = homes or by_words(draft)
         behind: dict[int, list[Figure]] = {}
         for index, block in enumerate(draft.blocks):

@@ -23,7 +23,7 @@ from duogen.document import Picture
 from duogen.errors import InputError
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.config import EngineConfig, VideoLimits
-from duogen.training.engine.item import Draft, Dropped, Figure, Loss, Passage, Store, identity
+from duogen.training.engine.item import Draft, Dropped, Figure, Passage, Store, identity
 from duogen.training.engine.pictures import kept, pixels_fault, text_share
 from duogen.training.engine.rewrite import URL
 from duogen.training.engine.run import Job, Record, dropped, through
@@ -130,10 +130,7 @@ class Caption:
             if URL.search(made) or ADDRESSED_TO_MODELS.search(made):
                 raise NoAnswer("it isn't a change")
         except NoAnswer as why:
-            noted = Loss(step=self.name, what=draft.title, reason=f"no caption: {why}")
-            return draft.model_copy(
-                update={"fallbacks": [*draft.fallbacks, noted.reason], "losses": [*draft.losses, noted]}
-            )
+            return draft.by_rules(self.name, draft.title, f"no caption: {why}")
         return draft.model_copy(update={"request": made})
 
 
