@@ -50,13 +50,13 @@ def test_the_data_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     from .training.engine.test_web import archive
 
     monkeypatch.chdir(tmp_path)
-    write_site(tmp_path / "pages", 20)
+    write_site(tmp_path / "pages", 10)
     archive(tmp_path / "crawl.warc.gz", tmp_path / "pages")
     commands = [line for block in blocks("data-engine.md", "bash") for line in block.splitlines()]
     assert len(commands) == 4
     for command in commands:
         assert run(shlex.split(command)[1:]) == 0, command
-    assert "of 40 items" in capsys.readouterr().out
+    assert "of 20 items" in capsys.readouterr().out
     (block,) = blocks("data-engine.md", "toml")
     (tmp_path / "c.toml").write_text(block)
     assert load_engine_config(tmp_path / "c.toml").pictures.min_side == 200

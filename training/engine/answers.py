@@ -6,14 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import openai
 from pydantic import BaseModel, ValidationError
 
 from duogen.document import Picture, write_atomically
-from duogen.endpoints import connect, explained
 from duogen.errors import DuoGenError, first_fault
+
+if TYPE_CHECKING:
+    import openai
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -74,6 +75,8 @@ class Model:
         return answer
 
     def _asked(self, task: str, data: dict[str, Any], schema: type[Answer], pictures: tuple[Picture, ...]) -> Answer:
+        from duogen.endpoints import connect, explained  # what it brings takes seconds to import
+
         content: list[dict[str, Any]] = [{"type": "text", "text": json.dumps(data, ensure_ascii=False)}]
         content += [{"type": "image_url", "image_url": {"url": picture.data_url}} for picture in pictures]
         messages: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from duogen.models.processor import BOV
+from duogen.document import BOV, IMAGE_MARK
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.config import DocumentLimits
 from duogen.training.engine.item import Draft, Dropped, Figure, Passage
@@ -36,7 +36,7 @@ _WHAT = (
     "{}: please explain, with pictures.",
 )
 _RECIPE = ("How do I make {}?", "Give me a recipe for {}, with pictures.", "I'd like to make {}. Show me how.")
-_MARKS = re.compile(rf"<image>|{re.escape(BOV)}|<\|[a-z_]+\|>")
+_MARKS = re.compile(rf"{IMAGE_MARK}|{re.escape(BOV)}|<\|[a-z_]+\|>")
 _DECORATION = re.compile(
     r"\s*[|–—:-]?\s*\(?\b(step[- ]by[- ]step|with (pictures|photos)|tutorial|guide|recipe|updated|\d+ (easy )?(steps|ways)(?: \(with pictures\))?)\b\)?\s*$",
     re.I,

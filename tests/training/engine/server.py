@@ -52,7 +52,7 @@ def chat(reply: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Callable[[st
         if isinstance(said, int):
             return (
                 said,
-                {"content-type": "application/json"},
+                {"content-type": "application/json", "retry-after-ms": "5"},
                 json.dumps({"error": {"message": f"no: {said}"}}).encode(),
             )
         text = said if isinstance(said, str) else json.dumps(said)
