@@ -50,7 +50,6 @@ BANNERS = {
 }
 """Sizes of advertisements (IAB), width by height."""
 _FORMAT = re.compile(r"\.(svgz?|gif|ico|bmp|tiff?|avif|heic|pdf|mp4|webm)$", re.I)
-LABELS = ("photo", "drawing", "diagram", "screenshot", "document page")
 
 
 class Gone(Dropped):
@@ -267,7 +266,7 @@ def text_share(grey: Any) -> float:
 
 
 def label_of(image: Image.Image, text: float) -> str:
-    """A guess at a picture's class from its pixels, and from the share that text takes of it: one of `LABELS`."""
+    """A guess at a picture's class from its pixels, and from the share that text takes of it: a kind of `Description`, in `describe`."""
     small = np.asarray(_at_most(image, 192))
     if text > 0.12:
         return "document page" if image.height > 1.2 * image.width else "screenshot"

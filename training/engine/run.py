@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -193,10 +192,6 @@ class Run:
 
     def _write_shard(self, number: int, lines: list[str]) -> None:
         write_atomically(self.folder / shard_name(number), ("\n".join(lines) + "\n").encode())
-
-    def clean(self) -> None:
-        """Removes what only a run that goes on needs; the report's pictures of what was dropped go with it."""
-        shutil.rmtree(self.work)
 
 
 def shard_name(number: int) -> str:
