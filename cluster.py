@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from duogen.errors import DuoGenError, not_installed
-
-
-def check_ray() -> None:
-    """Raises `DuoGenError` where Ray isn't installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise not_installed("ray", "ray")
+from duogen.errors import DuoGenError
 
 
 @contextmanager

@@ -31,3 +31,12 @@ def first_fault(error: ValidationError, whole: str = "") -> str:
 def not_installed(package: str, extra: str) -> DuoGenError:
     """Says which extra brings a package that is missing."""
     return DuoGenError(f'{package} isn\'t installed; it comes with: pip install "duogen[{extra}]"')
+
+
+def needed(extra: str, *modules: str) -> None:
+    """Raises `not_installed` where one of these modules is missing, without importing any."""
+    from importlib.util import find_spec
+
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise not_installed(", ".join(missing), extra)

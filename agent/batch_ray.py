@@ -16,9 +16,9 @@ from typing import Any
 
 from duogen.agent.batch import Batch, Local, Outcome, outcome_of
 from duogen.agent.lines import Item, Line
-from duogen.cluster import check_ray, cluster
+from duogen.cluster import cluster
 from duogen.document import write_atomically
-from duogen.errors import DuoGenError
+from duogen.errors import DuoGenError, needed
 
 ALONE = 2
 """How often an item is tried alone, after its process has died with others at work."""
@@ -50,7 +50,7 @@ class RayEngine:
     gpus: float = 0
 
     def __post_init__(self) -> None:
-        check_ray()
+        needed("ray", "ray")
 
     def __call__(self, batch: Batch, items: list[Item]) -> Iterator[Outcome]:
         """The outcomes of items, as they come, one each."""

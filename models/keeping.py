@@ -7,14 +7,13 @@ to the device one by one.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from duogen.errors import InputError, not_installed
+from duogen.errors import InputError, needed
 from duogen.models.checkpoints import check_model_folder, read_config
 from duogen.models.pipeline import DuoGenPipeline
 
@@ -110,8 +109,7 @@ def _quantiser(library: str, kind: str, dtype: torch.dtype) -> Any:
     package = QUANTISERS[kind]
     if kind == "nf4" and not torch.cuda.is_available():
         raise InputError("nf4 needs a GPU")
-    if importlib.util.find_spec(package) is None:
-        raise not_installed(package, "quant")
+    needed("quant", package)
     module = __import__(library)
     if kind == "nf4":
         return module.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

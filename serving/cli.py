@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from duogen.agent.cli import Backend, Device, Memory, Model
-from duogen.errors import DuoGenError, InputError, not_installed
+from duogen.errors import DuoGenError, InputError, needed
 
 if TYPE_CHECKING:
     from duogen.agent.worker import Worker
@@ -43,7 +43,7 @@ def serve(
 
     Requests are done in the order in which they come. Pictures are data: URLs; nothing is ever fetched.
     """
-    _needed("serve", "fastapi", "uvicorn", "prometheus_client", "multipart")
+    needed("serve", "fastapi", "uvicorn", "prometheus_client", "multipart")
     from duogen.serving.guard import Rules
     from duogen.serving.http import make_app
 
@@ -70,7 +70,7 @@ def mcp(
     memory: Memory = "",
 ) -> None:
     """Be an MCP server, with the tools plan, draw, edit and look."""
-    _needed("mcp", "mcp")
+    needed("mcp", "mcp")
     from duogen.serving.mcp import mcp_server
 
     root.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def ui(
     memory: Memory = "",
 ) -> None:
     """Open a page to make plans in: ask, watch, repaint, edit, follow up, download."""
-    _needed("ui", "gradio")
+    needed("ui", "gradio")
     from duogen.serving.ui import launch
 
     root.mkdir(parents=True, exist_ok=True)
@@ -170,11 +170,3 @@ def _existing(root: Path | None) -> Path | None:
     if root is not None and not root.is_dir():
         raise InputError(f"{root}: no such folder")
     return root
-
-
-def _needed(extra: str, *modules: str) -> None:
-    from importlib.util import find_spec
-
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        raise not_installed(", ".join(missing), extra)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from loopback import Quiet, served
 
 
 def call(name: str, arguments: Any, index: int = 0) -> dict[str, Any]:
@@ -34,12 +34,9 @@ class Script:
 def chat_server(script: Script) -> Iterator[str]:
     """Serves a script; gives the base URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            script.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+    class Handler(Quiet):
+        def do_POST(self) -> None:  # noqa: N802
+            script.asked.append(json.loads(self.body()))
             turn = script.turns.pop(0)
             if isinstance(turn, float):
                 time.sleep(turn)
@@ -75,13 +72,8 @@ def chat_server(script: Script) -> Iterator[str]:
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as url:
+        yield f"{url}/v1"
 
 
 def wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: int = 240) -> None:

@@ -6,15 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import Quiet, served
 
 from duogen.agent.agent import Agent
 from duogen.agent.plan import Plan
@@ -111,12 +110,9 @@ def server(answer: Any) -> Iterator[tuple[str, list[Any]]]:
     """A server whose answer to everything is a status, or lines of an event stream."""
     asked: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            asked.append((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+    class Handler(Quiet):
+        def do_POST(self) -> None:  # noqa: N802
+            asked.append((self.path, json.loads(self.body())))
             self.send_response(answer if isinstance(answer, int) else 200)
             self.end_headers()
             if isinstance(answer, int):
@@ -126,13 +122,8 @@ def server(answer: Any) -> Iterator[tuple[str, list[Any]]]:
                 data = line if isinstance(line, str) else json.dumps(line)
                 self.wfile.write(f"data: {data}\n\n".encode())
 
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{made.server_port}", asked
-    finally:
-        made.shutdown()
-        made.server_close()
+    with served(Handler) as url:
+        yield url, asked
 
 
 def test_a_server_is_sent_ids_and_pictures(tiny: DuoGenPipeline, picture: Picture) -> None:

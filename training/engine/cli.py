@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from duogen.errors import DuoGenError, InputError, not_installed
+from duogen.errors import DuoGenError, InputError, needed
 
 if TYPE_CHECKING:
     from duogen.training.engine.answers import Model
-    from duogen.training.engine.item import Loss
-    from duogen.training.engine.run import Run
+    from duogen.training.engine.item import Loss, Step
+    from duogen.training.engine.run import Engine, Job, Run, Work
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="A new folder: documents-*.jsonl, pictures, manifest.jsonl, report.html.")
@@ -66,7 +66,7 @@ def web(
     quiet: Quiet = False,
 ) -> None:
     """Make dialogues of web pages, with their pictures. Nothing is fetched unless --fetch asks for it."""
-    _needs("trafilatura", "py3langid", "warcio", "imagehash", "cv2", "datasketch", "ftfy")
+    needed("data", "trafilatura", "py3langid", "warcio", "imagehash", "cv2", "datasketch", "ftfy")
     from duogen.training.engine import web as pages
     from duogen.training.engine.config import load_engine_config
     from duogen.training.engine.run import Run, engine_named
@@ -84,14 +84,10 @@ def web(
     sources = {"web": [str(path.absolute()) for path in inputs], "fetch": fetch, "llm": llm, "mllm": mllm}
     run = Run(output, settings, sources, resume)
     lost: list[Loss] = []
+    begin = pages.BeginPage(run.store.folder, settings, fetch)
+    jobs = pages.jobs(folders, addresses, run.index, lost)
     steps = pages.finishing(settings, run.store.folder, _model(llm, llm_url, run), _model(mllm, mllm_url, run))
-
-    def work(told: Callable[[Any], None]) -> None:
-        begin = pages.BeginPage(run.store.folder, settings, fetch)
-        run.begin(begin, pages.jobs(folders, addresses, run.index, lost), ran, told)
-        run.finish(steps, ran, told)
-
-    _carry_out(run, work, lost, pages.STEPS, "Dialogues from web pages", quiet)
+    _carry_out(run, ran, begin, jobs, steps, pages.STEPS, "Dialogues from web pages", quiet, lost)
 
 
 def synthetic(
@@ -136,7 +132,7 @@ def synthetic(
     quiet: Quiet = False,
 ) -> None:
     """Make documents from prompts: a taxonomy, expanded without duplicates; answers that a model draws; a check of each picture."""
-    _needs("datasketch", "ftfy", "py3langid", "cv2", "imagehash")
+    needed("data", "datasketch", "ftfy", "py3langid", "cv2", "imagehash")
     import json
 
     from duogen.training.engine import synthetic as drawing
@@ -168,12 +164,8 @@ def synthetic(
     maker: drawing.Maker = drawing.Own(model, device, max_pictures)
     if image_model and writer is not None:
         maker = drawing.Endpoints(writer, image_model, image_url, viewer, max_pictures)
-
-    def work(told: Callable[[Any], None]) -> None:
-        run.begin(drawing.Draw(run.store.folder, maker, check), drawing.jobs(prompts, settings.seed), ran, told)
-        run.finish(drawing.finishing(settings), ran, told)
-
-    _carry_out(run, work, [], drawing.STEPS, "Synthetic dialogues", quiet)
+    draw, jobs = drawing.Draw(run.store.folder, maker, check), drawing.jobs(prompts, settings.seed)
+    _carry_out(run, ran, draw, jobs, drawing.finishing(settings), drawing.STEPS, "Synthetic dialogues", quiet)
     if not quiet:
         print(json.dumps(coverage(prompts, known)), file=sys.stderr)
 
@@ -190,23 +182,20 @@ def video(
     quiet: Quiet = False,
 ) -> None:
     """Cut transitions from videos: a picture, what changes, and the picture some seconds later."""
-    _needs("av", "scenedetect", "cv2")
+    needed("data", "av", "scenedetect", "cv2")
     from duogen.training.engine import video as clips
     from duogen.training.engine.config import load_engine_config
     from duogen.training.engine.run import Run, engine_named
+    from duogen.training.engine.sources import there
 
-    clips.check(inputs)
+    there(inputs)
     settings = load_engine_config(config)
     ran = engine_named(engine, workers)
     _check_models((mllm, mllm_url))
     run = Run(output, settings, {"video": [str(path.absolute()) for path in inputs], "mllm": mllm}, resume)
+    begin, jobs = clips.BeginVideo(run.store.folder, settings), clips.jobs(inputs, settings.video)
     steps = clips.finishing(run.store.folder, _model(mllm, mllm_url, run))
-
-    def work(told: Callable[[Any], None]) -> None:
-        run.begin(clips.BeginVideo(run.store.folder, settings), clips.jobs(inputs, settings.video), ran, told)
-        run.finish(steps, ran, told)
-
-    _carry_out(run, work, [], clips.STEPS, "Transitions from videos", quiet)
+    _carry_out(run, ran, begin, jobs, steps, clips.STEPS, "Transitions from videos", quiet)
 
 
 def convert(
@@ -255,21 +244,14 @@ def report(
 
 
 def _carry_out(
-    run: Run,
-    work: Callable[[Callable[[Any], None]], None],
-    lost: list[Loss],
-    steps: tuple[str, ...],
-    title: str,
-    quiet: bool,
-) -> None:
+    run: Run, engine: Engine, begin: Work, jobs: Iterable[Job], finishing: Sequence[Step], steps: tuple[str, ...],
+    title: str, quiet: bool, lost: Sequence[Loss] = (),
+) -> None:  # fmt: skip
     """Does the work, with progress; then writes all that comes of it."""
-    from concurrent.futures.process import BrokenProcessPool
-
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from duogen.training.engine.report import write_report
-    from duogen.training.engine.run import explain_crash
 
     console = Console(stderr=True)
     bar = Progress(
@@ -286,10 +268,8 @@ def _carry_out(
             seen["dropped" in record] += 1
             bar.update(task, description=f"{sum(seen)} items worked on, {seen[1]} of them dropped")
 
-        try:
-            work(told)
-        except BrokenProcessPool as error:
-            raise explain_crash(error) from error
+        run.begin(begin, jobs, engine, told)
+        run.finish(finishing, engine, told)
     run.write(lost)
     counts = write_report(run.folder, steps, run.facts, title)
     if not quiet:
@@ -317,7 +297,7 @@ def _check_models(*given: tuple[str | None, str | None]) -> None:
 def _model(name: str | None, url: str | None, run: Run) -> Model | None:
     if name is None:
         return None
-    _needs("openai", extra="chat")
+    needed("chat", "openai")
     from duogen.training.engine.answers import Model
 
     return Model(name, url, run.answers)
@@ -329,11 +309,3 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: can't be read as text") from error
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def _needs(*modules: str, extra: str = "data") -> None:
-    import importlib.util
-
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise not_installed(module, extra)

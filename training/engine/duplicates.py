@@ -77,6 +77,12 @@ class Known:
     signature: list[int]
     pictures: tuple[str, ...]
 
+    @classmethod
+    def of(cls, draft: dict[str, Any]) -> Known:
+        """Of a draft as it is kept in journals; the whole of it needn't be built for that."""
+        pictures = tuple(block["sha256"] for block in draft["blocks"] if block["type"] == "picture")
+        return cls(draft["number"], draft["signature"], pictures)
+
 
 class Across:
     """What pages have in common, once all of them are known. The first of two pages that are alike stays."""

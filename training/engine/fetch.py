@@ -55,9 +55,10 @@ class Fetcher:
         """
         for _ in range(self.limits.max_redirects + 1):
             host = self._allowed(url)
-            if not self._robot(url, host).can_fetch(self.limits.agent, url):
+            robot = self._robot(url)
+            if not robot.can_fetch(self.limits.agent, url):
                 raise Dropped("robots.txt doesn't allow it")
-            self._wait(host, self._robot(url, host))
+            self._wait(host, robot)
             status, headers, body = self._get(url, limit)
             if status in (301, 302, 303, 307, 308):
                 url = urljoin(url, headers.get("location", ""))
@@ -119,7 +120,7 @@ class Fetcher:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Dropped(f"{host} can't be reached ({type(error).__name__})") from error
 
-    def _robot(self, url: str, host: str) -> RobotFileParser:
+    def _robot(self, url: str) -> RobotFileParser:
         parts = urlsplit(url)
         site = f"{parts.scheme}://{parts.netloc}"
         if site not in self._robots:

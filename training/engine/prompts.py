@@ -10,6 +10,7 @@ import random
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,8 +112,10 @@ def expand(taxonomy: Taxonomy, count: int, seed: int, model: Model | None = None
     for place in places:
         own: list[Prompt] = []
         for text, by in _candidates(taxonomy, place, each, seed, model, faults):
+            if len(own) == each:
+                break
             words = frozenset(words_of(text))
-            if len(own) < each and len(words) > 2 and not any(_jaccard(words, other) >= SAME for other in known):
+            if len(words) > 2 and not any(_jaccard(words, other) >= SAME for other in known):
                 known.append(words)
                 own.append(Prompt(text, *place, by))
         made.extend(own)
@@ -133,21 +136,22 @@ def expand(taxonomy: Taxonomy, count: int, seed: int, model: Model | None = None
 
 def _candidates(
     taxonomy: Taxonomy, place: tuple[str, str], count: int, seed: int, model: Model | None, faults: list[str]
-) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+) -> Iterator[tuple[str, str]]:
+    """Texts, and who made them: the model's, then as many patterns filled in as are asked for."""
     if model is not None:
         examples = [taxonomy.drawn(place, number, seed) for number in range(6)]
         data = {"domain": place[0], "subcategory": place[1], "examples": examples, "how many": count}
         try:
             texts = [" ".join(text.split()) for text in model.ask(TASK, data, Prompts).prompts]
-            found = [
+            yield from (
                 (text, model.name)
                 for text in texts
                 if not URL.search(text) and not ADDRESSED_TO_MODELS.search(text) and len(text) < 400
-            ]
+            )
         except NoAnswer as why:
             faults.append(f"{place[0]}, {place[1]}: {why}")
-    return found + [(taxonomy.drawn(place, number, seed), "pattern") for number in range(10 * count + 20)]
+    for number in range(10 * count + 20):
+        yield taxonomy.drawn(place, number, seed), "pattern"
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:

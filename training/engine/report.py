@@ -86,7 +86,7 @@ def write_report(folder: Path, steps: Sequence[str], facts: str, title: str) -> 
     write_atomically(folder / "datasheet.md", sheet.encode())
     page = render(
         "data.html.j2", title=title, counts=counts, licences=licences.most_common(), sources=sources.most_common(30),
-        histograms=_histograms(manifest), kept=list(_kept(folder, manifest)), gone=list(_gone(folder, manifest)),
+        histograms=_histograms(manifest), kept=list(_kept(folder, manifest)), gone=list(_gone(manifest)),
         pictures=list(_lost_pictures(folder, manifest)),
     )  # fmt: skip
     write_atomically(folder / "report.html", page.encode())
@@ -153,7 +153,7 @@ def _kept(folder: Path, manifest: list[dict[str, Any]]) -> Iterable[dict[str, An
         }
 
 
-def _gone(folder: Path, manifest: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+def _gone(manifest: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     """Samples of dropped items, of each reason some."""
     by_reason: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in manifest:

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,7 +46,11 @@ def serially(work: Work, jobs: Iterable[Job]) -> Iterator[Record]:
 
 @dataclass(frozen=True)
 class Processes:
-    """Jobs in several processes of this machine."""
+    """Jobs in several processes of this machine.
+
+    Raises:
+        DuoGenError: one of them has died.
+    """
 
     workers: int
 
@@ -61,6 +66,8 @@ class Processes:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for each in done:
                         yield each.result()
+            except BrokenProcessPool as error:
+                raise DuoGenError(f"a worker has died ({type(error).__name__}); go on with --resume") from error
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -135,12 +142,16 @@ class Run:
 
     def finish(self, steps: Sequence[Step], engine: Engine, on_done: Callable[[Record], None] | None = None) -> None:
         """The second half: from drafts to what is kept."""
-        places = sorted((record["number"], offset) for offset, record in self.begun.placed() if "draft" in record)
-        across = Across(map(self._known, places), self.config.pictures, self.config.documents)
+        known, places = [], []
+        for offset, record in self.begun.placed():
+            if "draft" in record:
+                known.append(Known.of(record["draft"]))
+                places.append((record["number"], offset))
+        across = Across(known, self.config.pictures, self.config.documents)
         done = {record["number"] for record in self.finished}
 
         def jobs() -> Iterator[Job]:
-            for number, offset in places:
+            for number, offset in sorted(places):
                 if number in done:
                     continue
                 draft = Draft.model_validate(self.begun.at(offset)["draft"])
@@ -153,12 +164,8 @@ class Run:
 
         _noted(engine(Finish(steps), jobs()), self.finished, done, on_done)
 
-    def _known(self, place: tuple[int, int]) -> Known:
-        draft = Draft.model_validate(self.begun.at(place[1])["draft"])
-        return Known(draft.number, draft.signature, tuple(figure.sha256 for figure in draft.figures))
-
-    def write(self, lost: Sequence[Loss] = ()) -> list[Record]:
-        """Writes shards, their pictures and the manifest; returns the manifest's records.
+    def write(self, lost: Sequence[Loss] = ()) -> None:
+        """Writes shards, their pictures and the manifest.
 
         Args:
             lost: what of the sources could not be read.
@@ -188,7 +195,6 @@ class Run:
             self._write_shard(shard, lines)
         body = "".join(json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n" for record in manifest)
         write_atomically(self.folder / "manifest.jsonl", body.encode())
-        return manifest
 
     def _write_shard(self, number: int, lines: list[str]) -> None:
         write_atomically(self.folder / shard_name(number), ("\n".join(lines) + "\n").encode())
@@ -226,8 +232,3 @@ def engine_named(name: str, workers: int) -> Engine:
     if workers > (limit := 4 * (os.cpu_count() or 1)):
         raise InputError(f"--workers {workers}: more than {limit}, four a core")
     return serially if workers == 1 else Processes(workers)
-
-
-def explain_crash(error: Exception) -> DuoGenError:
-    """What to say when a worker died."""
-    return DuoGenError(f"a worker has died ({type(error).__name__}); go on with --resume")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from duogen.cluster import check_ray, cluster
+from duogen.cluster import cluster
+from duogen.errors import needed
 from duogen.training.engine.run import Job, Record, Work
 
 WINDOW = 4096
@@ -29,7 +30,7 @@ class OnRay:
     workers: int
 
     def __post_init__(self) -> None:
-        check_ray()
+        needed("ray", "ray")
 
     def __call__(self, work: Work, jobs: Iterable[Job]) -> Iterator[Record]:
         jobs = iter(jobs)

@@ -48,11 +48,17 @@ class Resources(Protocol):
         """The bytes at an address, absolute or relative to the page; raises `Dropped` where they can't be had."""
 
 
-def check(inputs: list[Path]) -> None:
-    """Raises `InputError` where one of the inputs isn't there, or is a file of another kind."""
+def there(inputs: list[Path]) -> None:
+    """Raises `InputError` where one of the inputs isn't there."""
     for given in inputs:
         if not given.exists():
             raise InputError(f"{given}: there is no such file or folder")
+
+
+def check(inputs: list[Path]) -> None:
+    """Raises `InputError` where one of the inputs isn't there, or is a file of another kind."""
+    there(inputs)
+    for given in inputs:
         if given.is_file() and not given.name.lower().endswith((*HTML, *WARC)):
             raise InputError(f"{given}: neither HTML ({', '.join(HTML)}) nor WARC ({', '.join(WARC)})")
 

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, Field
 
 from duogen.document import Document, Picture
-from duogen.endpoints import connect, explained
 from duogen.errors import DuoGenError
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.config import EngineConfig
@@ -27,6 +26,9 @@ from duogen.training.engine.item import Draft, Dropped, Figure, Passage, Step, S
 from duogen.training.engine.pictures import kept
 from duogen.training.engine.prompts import Prompt
 from duogen.training.engine.run import Job, Record, dropped, through
+
+if TYPE_CHECKING:
+    import openai
 
 STEPS = ("draw", "check", "across", "validate")
 WRITE = """You answer a request with steps, each a short text and a picture. Write the steps, at most {most}. For each, say in full what its picture shows: the
@@ -54,19 +56,18 @@ class Verdict(BaseModel):
     why: str = ""
 
 
-class Maker:
-    """Makes an answer for a prompt: a document whose last message is the answer; raises `Dropped` where it can't."""
+class Maker(Protocol):
+    """Makes answers, and looks at them; raises `Dropped` where it can't."""
 
     def answer(self, prompt: str, seed: int) -> Document:
-        raise NotImplementedError
+        """A document whose last message is the answer to a prompt."""
 
     def chances(self, document: Document) -> list[float]:
         """How likely it is, of each picture of the answer, that it shows what it should."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Own(Maker):
+class Own:
     """A DuoGen model, which checks its pictures itself.
 
     Args:
@@ -116,8 +117,16 @@ def _loaded(model: Path | None, device: str | None) -> Any:
     return load(model, device)
 
 
+@lru_cache(maxsize=1)
+def _client(url: str | None) -> openai.OpenAI:
+    """One a process; what it brings takes seconds to import."""
+    from duogen.endpoints import connect
+
+    return connect(url)
+
+
 @dataclass(frozen=True)
-class Endpoints(Maker):
+class Endpoints:
     """A language model that writes, an image endpoint (``images.generate``) that paints, and a model that sees, if there is one.
 
     Args:
@@ -145,8 +154,10 @@ class Endpoints(Maker):
         return document
 
     def _painted(self, text: str) -> Picture:
+        from duogen.endpoints import explained
+
         try:
-            client = connect(self.url)
+            client = _client(self.url)
             with explained(f"{self.painter} at {client.base_url}"):
                 made = client.images.generate(model=self.painter, prompt=text, n=1, response_format="b64_json")
             data = made.data[0].b64_json if made.data else None

@@ -9,7 +9,7 @@ import ftfy
 import py3langid
 
 from duogen.training.engine.config import TextLimits
-from duogen.training.engine.item import Draft, Dropped, Loss, Passage
+from duogen.training.engine.item import Draft, Dropped, Figure, Loss, Passage
 
 _MARKUP = re.compile(
     r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|&(?:[a-z]{2,8}|#\d{2,5});|\[/?(?:caption|gallery|embed|sc|vc_\w+)[^\]]*\]", re.I
@@ -60,7 +60,8 @@ class Repair:
         if ADDRESSED_TO_MODELS.search(draft.title):
             raise Dropped("its title is addressed to a model")
         draft = draft.without(self.name, reasons)
-        draft = draft.model_copy(update={"blocks": [_tamed(block) for block in draft.blocks]})
+        blocks = [block if isinstance(block, Passage) else _tamed(block) for block in draft.blocks]
+        draft = draft.model_copy(update={"blocks": blocks})
         if draft.words < self.limits.min_words:
             raise Dropped(f"{draft.words} words, fewer than {self.limits.min_words}")
         if draft.words > self.limits.max_words:
@@ -120,10 +121,7 @@ def words_of(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def _tamed(block: object) -> object:
+def _tamed(figure: Figure) -> Figure:
     """A picture's words, gone where they are addressed to a model."""
-    if isinstance(block, Passage):
-        return block
-    said = {name: getattr(block, name) for name in ("alt", "caption")}
-    wrong = {name: "" for name, text in said.items() if ADDRESSED_TO_MODELS.search(text)}
-    return block.model_copy(update=wrong)  # type: ignore[attr-defined]
+    wrong = {name: "" for name in ("alt", "caption") if ADDRESSED_TO_MODELS.search(getattr(figure, name))}
+    return figure.model_copy(update=wrong)

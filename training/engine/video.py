@@ -20,7 +20,6 @@ from scenedetect import ContentDetector, FrameTimecode, SceneManager
 from scenedetect.backends import VideoStreamAv
 
 from duogen.document import Picture
-from duogen.errors import InputError
 from duogen.training.engine.answers import Model, NoAnswer
 from duogen.training.engine.config import EngineConfig, VideoLimits
 from duogen.training.engine.item import Draft, Dropped, Figure, Passage, Store, identity
@@ -151,13 +150,6 @@ class Transition:
 
 def finishing(pictures: Path, viewer: Model | None) -> list[Any]:
     return [Caption(Store(pictures), viewer), Transition()]
-
-
-def check(inputs: list[Path]) -> None:
-    """Raises `InputError` where one of the inputs isn't there."""
-    for given in inputs:
-        if not given.exists():
-            raise InputError(f"{given}: there is no such file or folder")
 
 
 def jobs(inputs: list[Path], limits: VideoLimits) -> Iterator[Job]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from loopback import Quiet, served
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -16,12 +16,9 @@ Answer = tuple[int, dict[str, str], bytes]
 def serving(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
     """Gives the base address; `answer` gets path and body of each request."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+    class Handler(Quiet):
+        def do_GET(self) -> None:  # noqa: N802
+            body = self.body()
             status, headers, data = answer(self.path, body)
             self.send_response(status)
             for name, value in {"content-length": str(len(data)), **headers}.items():
@@ -30,16 +27,11 @@ def serving(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
             with suppress(OSError):  # who asked has had enough
                 self.wfile.write(data)
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802
             self.do_GET()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler) as url:
+        yield url
 
 
 def chat(reply: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Callable[[str, bytes], Answer]:

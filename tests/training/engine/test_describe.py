@@ -14,8 +14,9 @@ from duogen.training.engine.describe import own_words
 from duogen.training.engine.item import Draft, Figure, Passage
 from duogen.training.engine.place import Place, by_words
 
+from .photos import encoded, photo
 from .server import chat, serving
-from .site import encoded, photo, write_site
+from .site import write_site
 from .test_video import film, shot
 
 

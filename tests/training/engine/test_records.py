@@ -14,7 +14,7 @@ from duogen.cli import run
 from duogen.document import Document, Picture, read_jsonl, write_jsonl
 from duogen.training.engine.records import FORMATS
 
-from .site import encoded, photo
+from .photos import encoded, photo
 
 
 @pytest.fixture

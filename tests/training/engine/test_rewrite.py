@@ -142,7 +142,7 @@ def test_a_model_that_obeys_the_page_changes_nothing(small: tuple[Path, Truth], 
     ("behaviour", "why"),
     [("lies", "is gone"), ("shuffles", "another order"), ("rubbish", "weren't of the schema"), ("busy", "refused")],
 )
-def test_rules_stand_in(small: tuple[Path, Truth], tmp_path: Path, behaviour: str, why: str) -> None:
+def test_rules_stand_in(tmp_path: Path, behaviour: str, why: str) -> None:
     site = tmp_path / "site"
     write_site(site, 2)
     entries, said, _ = with_model(site, tmp_path / "out", behaviour)

@@ -14,8 +14,8 @@ from duogen.document import read_jsonl
 from duogen.training.engine.prompts import SAME, Taxonomy, coverage, expand
 from duogen.training.engine.text import words_of
 
+from .photos import encoded, photo
 from .server import Answer, chat, serving
-from .site import encoded, photo
 
 
 def test_prompts_cover_the_taxonomy_without_duplicates() -> None:

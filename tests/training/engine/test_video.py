@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from duogen.cli import run
 from duogen.document import read_jsonl
 
-from .site import photo
+from .photos import photo
 
 
 def film(path: Path, frames: Iterable[Image.Image], rate: int = 4, codec: str = "mpeg4") -> Path:

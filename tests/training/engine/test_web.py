@@ -21,7 +21,8 @@ from warcio.warcwriter import WARCWriter
 from duogen.cli import run
 from duogen.document import read_jsonl
 
-from .site import Truth, encoded, photo, write_site
+from .photos import encoded, photo
+from .site import Truth, write_site
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +279,7 @@ def test_nothing_kept_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert manifest(tmp_path / "out")["page.html"]["reason"].startswith("0 pictures are left")
 
 
-def archive(path: Path, site: Path, pages: int = 20) -> bytes:
+def archive(path: Path, site: Path) -> bytes:
     """A WARC of some of the site's pages with all that is beside them."""
     with open(path, "wb") as file:
         writer = WARCWriter(file, gzip=True)
