@@ -7,13 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from datasketch import MinHash, MinHashLSH
-from PIL import Image
 
 from duogen.training.engine.config import DocumentLimits, PictureLimits
-from duogen.training.engine.item import Draft, Figure, Store
+from duogen.training.engine.item import Draft, Figure
 from duogen.training.engine.pictures import apart
 from duogen.training.engine.text import words_of
 
@@ -28,7 +26,6 @@ class Distinct:
     Two steps of one plan, seen from one place, have nearly the same perceptual hash: what decides is whether they look alike everywhere.
     """
 
-    store: Store
     pictures: PictureLimits
     documents: DocumentLimits
     name = "duplicates"
@@ -51,13 +48,8 @@ class Distinct:
     def _alike(self, first: Figure, second: Figure) -> bool:
         if apart(first.phash, second.phash) > self.pictures.near:
             return False
-        one, two = (thumbnail(self.store.get(each).image()) for each in (first, second))
-        return float(cv2.absdiff(one, two).max()) <= self.pictures.alike
-
-
-def thumbnail(image: Image.Image) -> Any:
-    """Twelve by twelve means of grey values: what of a picture outlives another encoding, and shows a change of a twelfth of its side."""
-    return cv2.resize(np.asarray(image.convert("L")), (12, 12), interpolation=cv2.INTER_AREA)
+        one, two = (bytes.fromhex(each.tiles) for each in (first, second))
+        return max(abs(a - b) for a, b in zip(one, two, strict=True)) <= self.pictures.alike
 
 
 def signature(draft: Draft, permutations: int) -> list[int]:

@@ -32,7 +32,8 @@ class Figure(_Part):
     """A picture of a page: what the page says of it and, once it has been read, what it is.
 
     `around`: classes and ids of the elements around it, and where it links to. `declared`: width and height that the page gives it, 0 where
-    it gives none. `phash`: its perceptual hash (64 bits, hexadecimal). `label` and `shows`: its class, and what can be seen on it.
+    it gives none. `phash`: its perceptual hash (64 bits, hexadecimal); `tiles`: its grey values, coarsely (144 bytes, hexadecimal). `label`
+    and `shows`: its class, and what can be seen on it.
     """
 
     type: Literal["picture"] = "picture"
@@ -46,6 +47,7 @@ class Figure(_Part):
     height: int = 0
     format: str = ""
     phash: str = ""
+    tiles: str = ""
     label: str = ""
     shows: str = ""
 

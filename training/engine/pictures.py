@@ -109,7 +109,12 @@ def look_at(figure: Figure, image: Image.Image, limits: PictureLimits) -> Figure
         pixels_fault(grey, text, limits)
     except Dropped as why:
         raise Gone(str(why), figure) from why
-    return figure.model_copy(update={"phash": phash_of(grey), "label": label_of(small, text)})
+    coarse = cv2.resize(
+        grey, (96, 96), interpolation=cv2.INTER_AREA
+    )  # from here to 32 and 12 by whole numbers, which is quick
+    return figure.model_copy(
+        update={"phash": phash_of(coarse), "tiles": tiles_of(coarse).hex(), "label": label_of(small, text)}
+    )
 
 
 def _sides_of(data: bytes) -> tuple[int, int]:
@@ -227,16 +232,16 @@ def _three_finders(grey: Any, corners: Any) -> bool:
 
 def _nested(dark: Any) -> bool:
     """Whether at least eight lines of a patch have the runs of nested squares in them."""
-    found = 0
-    for line in dark:
-        edges = np.flatnonzero(np.diff(line)) + 1
-        runs = np.diff(np.concatenate([[0], edges, [len(line)]]))
-        for at in range(0 if line[0] else 1, len(runs) - 4, 2):
-            one = max(3.4, runs[at : at + 5].sum() / 7)
-            if np.all(np.abs(runs[at : at + 5] / one - (1, 1, 3, 1, 1)) < (0.6, 0.6, 0.9, 0.6, 0.6)):
-                found += 1
-                break
-    return found >= 8
+    edges = np.ones((dark.shape[0], dark.shape[1] + 1), bool)
+    edges[:, 1:-1] = dark[:, 1:] != dark[:, :-1]
+    lines, at = np.nonzero(edges)
+    if len(at) < 6:
+        return False
+    runs = np.lib.stride_tricks.sliding_window_view(np.diff(at), 5)
+    starts = (lines[:-5] == lines[5:]) & dark[lines[:-5], np.minimum(at[:-5], dark.shape[1] - 1)]
+    one = np.maximum(3.4, runs.sum(1) / 7)[:, None]
+    fits = starts & np.all(np.abs(runs / one - (1, 1, 3, 1, 1)) < (0.6, 0.6, 0.9, 0.6, 0.6), axis=1)
+    return len(np.unique(lines[:-5][fits])) >= 8
 
 
 def text_share(grey: Any) -> float:
@@ -280,6 +285,11 @@ def label_of(image: Image.Image, text: float) -> str:
 def phash_of(grey: Any) -> str:
     """The perceptual hash (DCT) of a picture in grey."""
     return str(imagehash.phash(Image.fromarray(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA))))
+
+
+def tiles_of(grey: Any) -> bytes:
+    """Twelve by twelve means of grey values: what of a picture outlives another encoding, and shows a change of a twelfth of its side."""
+    return bytes(cv2.resize(grey, (12, 12), interpolation=cv2.INTER_AREA))
 
 
 def apart(first: str, second: str) -> int:

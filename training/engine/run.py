@@ -56,7 +56,11 @@ class Processes:
 
     def __call__(self, work: Work, jobs: Iterable[Job]) -> Iterator[Record]:
         jobs = iter(jobs)
-        with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        # Where there is a fork server, it imports what the steps need once for all workers of all halves.
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context = multiprocessing.get_context(method)
+        context.set_forkserver_preload(["duogen.training.engine.web"])
+        with ProcessPoolExecutor(self.workers, mp_context=context) as pool:
             running: set[Future[Record]] = set()
             try:
                 while True:

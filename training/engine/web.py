@@ -73,7 +73,7 @@ class BeginPage:
         steps: list[Step] = [
             Repair(self.config.text),
             PickPictures(near if fetcher is None else Fetched(near, fetcher, entry.url), store, self.config.pictures),
-            Distinct(store, self.config.pictures, self.config.documents),
+            Distinct(self.config.pictures, self.config.documents),
         ]
         return through(draft, steps)
 
