@@ -231,6 +231,22 @@ class Document(BaseModel):
             self.add_picture(picture, alt="picture given by the user")
         self.add_text(text.strip())
 
+    def add_interleaved(self, parts: Iterable[str | Picture]) -> None:
+        """Appends a user's turn in which text and pictures stand in an order of their own.
+
+        Raises:
+            InputError: there is nothing in it.
+        """
+        parts = [part for part in parts if isinstance(part, Picture) or part.strip()]
+        if not parts:
+            raise InputError("the request is empty: say what to plan or draw")
+        self.add_message("user")
+        for part in parts:
+            if isinstance(part, Picture):
+                self.add_picture(part, alt="picture given by the user")
+            else:
+                self.add_text(part.strip())
+
     def branch(self) -> Document:
         """A copy that grows on its own; the pictures are shared."""
         copy = self.model_copy(deep=True)

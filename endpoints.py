@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import openai
+from pydantic import BaseModel, ValidationError
 
-from duogen.errors import DuoGenError
+from duogen.errors import DuoGenError, first_fault
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+class Said(NamedTuple, Generic[Form]):
+    """What a model said: the answer, None where none was of the schema; every raw text, in order; and what was wrong with the last."""
+
+    answer: Form | None
+    raw: list[str]
+    fault: str
 
 
 def connect(
@@ -53,6 +65,50 @@ def explained(server: str, then: str = "") -> Iterator[None]:
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
             raise DuoGenError(f"{server} broke off ({first_line(error)}){then}") from error
         raise
+
+
+def structured(
+    client: openai.OpenAI,
+    name: str,
+    messages: list[dict[str, Any]],
+    schema: type[Form],
+    tries: int,
+    options: dict[str, Any],
+) -> Said[Form]:
+    """Asks a model for JSON of a schema; an answer that isn't of it is shown to the model again, with what was wrong.
+
+    Args:
+        options: further arguments of ``chat.completions.create``.
+
+    Raises:
+        DuoGenError: the server can't be used.
+    """
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": schema.__name__, "schema": schema.model_json_schema(), "strict": False},
+    }
+    raw: list[str] = []
+    fault, create, messages = "", client.chat.completions.create, list(messages)
+    for _ in range(tries):
+        with explained(f"{name} at {client.base_url}"):
+            made: Any = create(model=name, messages=messages, response_format=form, **options)  # type: ignore[call-overload]
+        said = (made.choices[0].message.content or "") if made.choices else ""
+        raw.append(said)
+        try:
+            return Said(schema.model_validate_json(_bare(said)), raw, "")
+        except ValidationError as error:
+            fault = first_fault(error, "the answer")
+            told = f"That can't be used: {fault}. Answer again, with JSON of the schema alone."
+            messages += [{"role": "assistant", "content": said}, {"role": "user", "content": told}]
+    return Said(None, raw, f"{tries} answers weren't of the schema: {fault}")
+
+
+def _bare(said: str) -> str:
+    """JSON without the fence that some models put around it."""
+    text = said.strip()
+    if text.startswith("```"):
+        text = text.partition("\n")[2].rpartition("```")[0]
+    return text.strip()
 
 
 def first_line(error: Exception) -> str:

@@ -53,7 +53,7 @@ class Agent:
 
     def plan(
         self,
-        request: str,
+        request: str | Sequence[str | Picture],
         images: Iterable[Picture | str | Path] = (),
         *,
         on_event: OnEvent | None = None,
@@ -72,7 +72,8 @@ class Agent:
         """Answers a request with text and pictures.
 
         Args:
-            images: pictures that come with the request, as paths or `Picture`s.
+            request: a text, or texts and pictures in the order in which they are meant.
+            images: pictures that come before the request's text, as paths or `Picture`s.
             on_event: is told everything as it happens.
             after: an earlier dialogue that the request follows up on.
             folder: keep the run there, resumable, from the start; without it nothing is written.

@@ -140,7 +140,7 @@ def plan(
     unfinished = continue_ is not None and RunFolder(folder).unfinished is not None
     if continue_ is None and not RunFolder(folder).free:
         raise InputError(f"{folder}: exists already and isn't an empty folder; choose another with -o")
-    settings = _settings(seed, steps, guidance, guidance_interval, step_cache, width, height)
+    settings = painting(seed, steps, guidance, guidance_interval, step_cache, width, height)
     agent = _load(model, device, backend, memory, (planner, planner_url, planner_model))
     told = Teller(folder, silent=as_json or quiet)
     common: dict[str, Any] = {
@@ -184,7 +184,7 @@ def draw(
     quiet: Quiet = False,
 ) -> None:
     """Draw one picture from text, without a plan around it."""
-    settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
+    settings = partial(painting, seed, steps, guidance, guidance_interval, step_cache, width, height)
     _paint(instruction, [], output, settings, model, device, backend, memory, quiet)
 
 
@@ -206,7 +206,7 @@ def edit(
     quiet: Quiet = False,
 ) -> None:
     """Edit a given picture, without a plan around it."""
-    settings = partial(_settings, seed, steps, guidance, guidance_interval, step_cache, width, height)
+    settings = partial(painting, seed, steps, guidance, guidance_interval, step_cache, width, height)
     _paint(instruction, image, output, settings, model, device, backend, memory, quiet)
 
 
@@ -242,7 +242,7 @@ def _paint(
     print(output)
 
 
-def _settings(
+def painting(
     seed: int,
     steps: int | None,
     guidance: float | None,

@@ -58,7 +58,7 @@ class Plan:
 class PlanRequest:
     """One of many requests; the fields mean what the arguments of `Agent.plan` do."""
 
-    request: str
+    request: str | Sequence[str | Picture]
     images: Sequence[Picture | str | Path] = ()
     after: Document | None = None
     folder: str | Path | None = None
@@ -77,7 +77,12 @@ class PlanRequest:
             InputError: it is empty or endless, or a picture can't be read.
         """
         document = Document() if self.after is None else self.after.branch()
-        document.add_request(checked(self.request), [as_picture(image) for image in self.images])
+        images = [as_picture(image) for image in self.images]
+        if isinstance(self.request, str):
+            document.add_request(checked(self.request), images)
+        else:
+            checked("".join(part for part in self.request if isinstance(part, str)))
+            document.add_interleaved([*images, *self.request])
         return document
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from duogen.errors import InputError
+from duogen.evaluation.public.cli import add_to
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
@@ -130,6 +131,8 @@ def _check_families(names: list[str] | None) -> None:
         if name not in FAMILIES:
             raise InputError(f"{name}: no such family; there are {', '.join(FAMILIES)}")
 
+
+add_to(app)
 
 COLUMNS = {
     "emission_f1": "emission F1",

@@ -28,10 +28,14 @@ def fidelity(picture: Picture, truth: Scene) -> tuple[float, float]:
     size = (truths.shape[-1], truths.shape[-2])
     image = picture.image()
     shown = to_frames([image if image.size == size else image.resize(size)]).float() / 255
-    squared = (truths - shown).square().mean((1, 2, 3))
-    nearest = int(squared.argmin())
-    psnr = -10 * torch.log10(squared[nearest].clamp_min(1e-6))
-    return float(psnr), ssim(shown, truths[nearest : nearest + 1])
+    near = psnr(shown, truths)
+    nearest = int(near.argmax())
+    return float(near[nearest]), ssim(shown, truths[nearest : nearest + 1])
+
+
+def psnr(one: Tensor, two: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, [N], of pictures [N or 1, 3, H, W] in 0..1; at most 60."""
+    return -10 * torch.log10((one - two).square().mean((1, 2, 3)).clamp_min(1e-6))
 
 
 def ssim(one: Tensor, two: Tensor) -> float:

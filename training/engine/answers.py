@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from duogen.document import Picture, write_atomically
-from duogen.errors import DuoGenError, first_fault
+from duogen.errors import DuoGenError
 
 if TYPE_CHECKING:
     import openai
@@ -75,7 +75,7 @@ class Model:
         return answer
 
     def _asked(self, task: str, data: dict[str, Any], schema: type[Answer], pictures: tuple[Picture, ...]) -> Answer:
-        from duogen.endpoints import connect, explained  # what it brings takes seconds to import
+        from duogen.endpoints import connect, structured  # what it brings takes seconds to import
 
         content: list[dict[str, Any]] = [{"type": "text", "text": json.dumps(data, ensure_ascii=False)}]
         content += [{"type": "image_url", "image_url": {"url": picture.data_url}} for picture in pictures]
@@ -83,33 +83,12 @@ class Model:
             {"role": "system", "content": f"{task}\n\n{DATA}"},
             {"role": "user", "content": content},
         ]
-        form = {
-            "type": "json_schema",
-            "json_schema": {"name": schema.__name__, "schema": schema.model_json_schema(), "strict": False},
-        }
-        fault = ""
         try:
             if self._client is None:
                 self._client = connect(self.url, timeout=self.timeout)
-            for _ in range(self.tries):
-                with explained(f"{self.name} at {self._client.base_url}"):
-                    create: Any = self._client.chat.completions.create
-                    made = create(model=self.name, messages=messages, response_format=form, **self.options)
-                said = (made.choices[0].message.content or "") if made.choices else ""
-                try:
-                    return schema.model_validate_json(_bare(said))
-                except ValidationError as error:
-                    fault = first_fault(error, "the answer")
-                    told = f"That can't be used: {fault}. Answer again, with JSON of the schema alone."
-                    messages += [{"role": "assistant", "content": said}, {"role": "user", "content": told}]
+            said = structured(self._client, self.name, messages, schema, self.tries, self.options)
         except DuoGenError as error:
             raise NoAnswer(str(error)) from error
-        raise NoAnswer(f"{self.tries} answers weren't of the schema: {fault}")
-
-
-def _bare(said: str) -> str:
-    """JSON without the fence that some models put around it."""
-    text = said.strip()
-    if text.startswith("```"):
-        text = text.partition("\n")[2].rpartition("```")[0]
-    return text.strip()
+        if said.answer is None:
+            raise NoAnswer(said.fault)
+        return said.answer

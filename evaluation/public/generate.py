@@ -1,0 +1,138 @@
+"""Has a model answer a benchmark's questions, in the layout that the benchmark's own scorer reads; resumable at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from duogen.agent.agent import Agent
+from duogen.document import Picture, TextPart
+from duogen.errors import DuoGenError, InputError
+from duogen.evaluation.public.item import Answer, Benchmark, Question, read_json, write_json
+from duogen.evaluation.public.judge import Call, Judge, Unjudged
+from duogen.models.sampler import PaintSettings
+
+REWRITE = (
+    "You rewrite prompts for a model that paints. Say the same with all that a painter has to know: every object, how many, which colour, "
+    "where each stands. Invent no further object, and change none. Answer with JSON of the given schema, and nothing else."
+)
+
+
+class Rewritten(BaseModel):
+    """A prompt in other words."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How answers are made.
+
+    `seed`: of all; each picture has its own, drawn from it, the question's id and the number of the sample. `rewriter`: words prompts anew,
+    which moves GenEval by six hundredths; None, as the authors have it. `shard`: this process's number, and how many share the work.
+    """
+
+    settings: PaintSettings
+    max_pictures: int = 12
+    seed: int = 0
+    rewriter: Judge | None = None
+    shard: tuple[int, int] = (0, 1)
+
+    def facts(self, agent: Agent) -> dict[str, Any]:
+        """What the answers depend on, for the report."""
+        painting = agent.pipeline.resolve(self.settings).model_dump(mode="json", exclude={"seed"})
+        rewriter = None if self.rewriter is None else self.rewriter.name
+        return {
+            "seed": self.seed,
+            "max_pictures": self.max_pictures,
+            "prompt_rewriting": rewriter,
+            "painting": painting,
+        }
+
+
+def seed_of(seed: int, question: str, sample: int) -> int:
+    """A picture's own seed, alike on every machine."""
+    said = f"{seed}/{question}/{sample}".encode()
+    return int.from_bytes(hashlib.sha256(said).digest()[:4], "big") >> 1
+
+
+def generate(
+    benchmark: Benchmark,
+    questions: Sequence[Question],
+    samples: int,
+    agent: Agent,
+    how: Generation,
+    on_done: Callable[[int, int], None] = lambda done, of: None,
+) -> list[str]:
+    """Makes the answers that aren't there yet.
+
+    Args:
+        on_done: is told how many answers are there, and of how many, after each.
+
+    Returns:
+        What couldn't be answered, and why, a line each.
+    """
+    number, of = how.shard
+    work = [(question, sample) for question in questions[number::of] for sample in range(samples)]
+    failed: list[str] = []
+    for done, (question, sample) in enumerate(work, 1):
+        if not benchmark.has(question, sample):
+            try:
+                benchmark.write(question, sample, _answer(benchmark, question, sample, agent, how))
+            except (DuoGenError, Unjudged) as why:
+                failed.append(f"{question.id}: {why}")
+        on_done(done, len(work))
+    if all(benchmark.has(question, sample) for question in questions for sample in range(samples)):
+        benchmark.finish(questions)
+    return failed
+
+
+def _answer(benchmark: Benchmark, question: Question, sample: int, agent: Agent, how: Generation) -> Answer:
+    settings = how.settings.model_copy(update={"seed": seed_of(how.seed, question.id, sample)})
+    if benchmark.one_picture:
+        text = question.text if how.rewriter is None else _rewritten(question, how.rewriter)
+        return (agent.edit(text, question.pictures, settings).picture,)
+    plan = agent.plan(question.asked, settings=settings, max_pictures=how.max_pictures)
+    document = plan.document
+    return tuple(
+        part.text if isinstance(part, TextPart) else document.picture(part) for part in document.messages[-1].content
+    )
+
+
+def _rewritten(question: Question, rewriter: Judge) -> str:
+    call = Call("rewrite", "Rewrite this prompt.", question.asked, Rewritten, Rewritten(prompt="x" * 200))
+    said: Rewritten = rewriter.about(question.id, 0)(call)
+    return said.prompt
+
+
+def begin(folder: Path, facts: dict[str, Any]) -> None:
+    """Notes what a folder's answers depend on.
+
+    Raises:
+        InputError: it has answers that were made in another way.
+    """
+    note = folder / "run.json"
+    if note.exists():
+        known = read_json(note)
+        other = [key for key in facts if known.get(key) != facts[key]]
+        if other:
+            said = ", ".join(f"{key} {known.get(key)!r}" for key in other)
+            raise InputError(f"{folder}: its answers were begun with {said[:300]}; choose another folder")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: there is something else in it; choose another folder")
+    else:
+        write_json(note, facts)
+
+
+def stand_in(benchmark: Benchmark, question: Question) -> Answer:
+    """About what an answer is, for an estimate of what judging it costs before it is there."""
+    from PIL import Image
+
+    grey = Picture.from_image(Image.new("RGB", (512, 512), "grey"))
+    return (grey,) if benchmark.one_picture else ("word " * 60, grey) * 5

@@ -1,0 +1,183 @@
+"""GenEval (Ghosh et al. 2023, arXiv 2310.11513; djghosh13/geneval, MIT): are the objects there, so many, so coloured, so placed?
+
+Its 553 prompts come with this package, under their licence. The rules are those of its ``evaluate_images.py`` and ``summary_scores.py``;
+detector and colours come through an interface.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from duogen.document import Picture, write_atomically
+from duogen.errors import InputError
+from duogen.evaluation.public.item import Answer, Benchmark, Question, pictures_of, records
+from duogen.evaluation.public.statistics import Metric, Scored
+
+TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+CONFIDENT, CONFIDENT_COUNTING = 0.3, 0.9
+"""Detections must score higher than this."""
+MOST = 16
+"""Detections that are kept of a class."""
+NEARNESS = 0.1
+"""Share of both objects' sizes by which their centres must be apart at least, along an axis."""
+SLANT = 0.5
+"""Share of the distance that must lie along an axis."""
+
+
+def object_names() -> list[str]:
+    """GenEval's 80 names, in the order of COCO's classes."""
+    return files("duogen.evaluation.public").joinpath("geneval/object_names.txt").read_text("utf-8").split("\n")[:80]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """`box`: left, top, right and bottom in pixels. `mask`: [height, width] of booleans, True on the object, or None."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    mask: Any = None
+
+
+class Detector(Protocol):
+    """Finds objects in a picture. `about`: what it is, for the report."""
+
+    about: str
+
+    def __call__(self, image: Image.Image) -> dict[str, list[Detection]]:
+        """All detections that may matter, by GenEval's names of classes, in any order."""
+
+
+class Colours(Protocol):
+    """Names the colour of objects, one of `COLOURS`. `about`: what it is, for the report."""
+
+    about: str
+
+    def __call__(self, image: Image.Image, found: Sequence[Detection], name: str) -> list[str]: ...
+
+
+def kept(found: dict[str, list[Detection]], tag: str) -> dict[str, list[Detection]]:
+    """The detections that count, the surest first."""
+    least = CONFIDENT_COUNTING if tag == "counting" else CONFIDENT
+    ordered = {name: sorted(all_of, key=lambda each: -each.score) for name, all_of in found.items()}
+    return {
+        name: sure
+        for name, all_of in ordered.items()
+        if (sure := [each for each in all_of if each.score > least][:MOST])
+    }
+
+
+def relations(one: Detection, other: Detection) -> set[str]:
+    """Where `one` is, seen from `other`."""
+    boxes = np.array([one.box, other.box], dtype=float).reshape(2, 2, 2)
+    centres = boxes.mean(1)
+    sizes = np.abs(boxes[:, 1] - boxes[:, 0])
+    offset = centres[0] - centres[1]
+    clear = np.maximum(np.abs(offset) - NEARNESS * sizes.sum(0), 0) * np.sign(offset)
+    if np.all(np.abs(clear) < 1e-3):
+        return set()
+    across, down = clear / np.linalg.norm(offset)
+    said = {"left of": across < -SLANT, "right of": across > SLANT, "above": down < -SLANT, "below": down > SLANT}
+    return {name for name, holds in said.items() if holds}
+
+
+def verdict(
+    image: Image.Image, found: dict[str, list[Detection]], wanted: dict[str, Any], colours: Colours
+) -> tuple[bool, str]:
+    """Whether a picture shows what its prompt asks for, and what is wrong.
+
+    Args:
+        found: of `kept`.
+        wanted: a line of ``evaluation_metadata.jsonl``.
+    """
+    faults: list[str] = []
+    groups: list[list[Detection] | None] = []
+    for clause in wanted.get("include", []):
+        # The surest alone are looked at: of three red cups and a blue one, two are asked for.
+        name, count = clause["class"], clause["count"]
+        surest = found.get(name, [])[:count]
+        before = len(faults)
+        if len(surest) < count:
+            faults.append(f"{len(surest)} {name}, wanted {count}")
+        else:
+            if "color" in clause:
+                seen = colours(image, surest, name)
+                if seen.count(clause["color"]) < count:
+                    faults.append(f"{name} is {', '.join(seen)}, wanted {clause['color']}")
+            if "position" in clause and len(faults) == before:
+                wanted_place, target = clause["position"]
+                faults += _misplaced(name, surest, wanted_place, groups[target])
+        groups.append(surest if len(faults) == before else None)
+    for clause in wanted.get("exclude", []):
+        if (number := len(found.get(clause["class"], []))) >= clause["count"]:
+            faults.append(f"{number} {clause['class']}, wanted less than {clause['count']}")
+    return not faults, "; ".join(faults)
+
+
+def _misplaced(name: str, objects: list[Detection], wanted: str, targets: list[Detection] | None) -> list[str]:
+    if targets is None:
+        return [f"nothing that {name} could be {wanted}"]
+    for one in objects:
+        for other in targets:
+            if wanted not in (seen := relations(one, other)):
+                return [f"{name} is {' and '.join(sorted(seen)) or 'nowhere clear'}, wanted {wanted}"]
+    return []
+
+
+class GenEval(Benchmark):
+    """Four pictures a prompt; the score is the unweighted mean of the six tags' means."""
+
+    name = "geneval"
+    title = "GenEval"
+    source = "Ghosh et al. 2023, arXiv 2310.11513; github.com/djghosh13/geneval (MIT)"
+    remarks = (
+        "Detector and colours run on transformers (Mask2Former, CLIP) instead of mmdet and open_clip: boxes are drawn around masks, and scores may "
+        "differ in their last digits from the published scorer's. results.jsonl is in its format, for its summary_scores.py.",
+    )
+    one_picture = True
+    samples = 4
+    metrics = (
+        Metric("overall", ("correct",), by_group=True),
+        *(Metric(tag, ("correct",), within=tag) for tag in TAGS),
+    )
+
+    def questions(self, data: Path | None) -> Iterator[Question]:
+        own = Path(str(files("duogen.evaluation.public").joinpath("geneval/evaluation_metadata.jsonl")))
+        wanted = ("tag", "include", "prompt")
+        rows = records(data or own, ("evaluation_metadata.jsonl",), wanted)
+        for number, (where, _, row) in enumerate(rows):
+            if row["tag"] not in TAGS:
+                raise InputError(f"{where}: no such tag: {row['tag']!r}")
+            yield Question(f"{number:05d}", row["tag"], (str(row["prompt"]),), row)
+
+    def place(self, question: Question, sample: int) -> Path:
+        return self.folder / question.id / "samples" / f"{sample:04d}.png"
+
+    def write(self, question: Question, sample: int, answer: Answer) -> None:
+        write_atomically(self.folder / question.id / "metadata.jsonl", json.dumps(question.facts).encode())
+        picture = pictures_of(answer)[0]
+        own = picture if picture.format == "PNG" else Picture.from_image(picture.image())
+        write_atomically(self.place(question, sample), own.data)
+
+    def read(self, question: Question, sample: int) -> Answer:
+        return (Picture.from_file(self.place(question, sample)),)
+
+    def record(self, scored: Sequence[Scored]) -> None:
+        lines = [
+            json.dumps({
+                "filename": str(self.folder / each.id / "samples" / f"{each.sample:04d}.png"), "tag": each.group,
+                "prompt": json.loads((self.folder / each.id / "metadata.jsonl").read_text("utf-8"))["prompt"],
+                "correct": bool(each.values["correct"]), "reason": each.notes,
+                "metadata": (self.folder / each.id / "metadata.jsonl").read_text("utf-8"), "details": "{}",
+            })
+            for each in scored
+        ]  # fmt: skip
+        write_atomically(self.folder / "results.jsonl", ("\n".join(lines) + "\n").encode())
