@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,3 +31,37 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@contextmanager
+def serving(answer: Callable[[str, bytes], Answer]) -> Iterator[str]:
+    """Serves what a function answers to path and body of each request; gives the base address."""
+
+    class Handler(Quiet):
+        def do_GET(self) -> None:
+            status, headers, data = answer(self.path, self.body())
+            with suppress(OSError):  # who asked has had enough
+                self.send_response(status)
+                for name, value in {"content-length": str(len(data)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+    with served(Handler) as url:
+        yield url
+
+
+def completion(said: str | int | None) -> Answer:
+    """What a chat model's server sends: a text, none, or a status that refuses."""
+    if isinstance(said, int):
+        headers = {"content-type": "application/json", "retry-after-ms": "5"}
+        return said, headers, json.dumps({"error": {"message": f"no: {said}"}}).encode()
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+    made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    return 200, {"content-type": "application/json"}, json.dumps(made).encode()

@@ -24,6 +24,7 @@ from duogen.evaluation.public.item import (
     picture_in,
     pictures_of,
     read_json,
+    records,
     text_of,
     write_json,
 )
@@ -252,6 +253,9 @@ def _written(folder: Path, name: str, pictures: list[Picture]) -> list[str]:
     return names
 
 
+PICKLES = (".pt", ".pth", ".pkl", ".pickle")
+
+
 class _Plain(pickle.Unpickler):
     """Reads pickles of lists, dictionaries, text and numbers; whatever else is in one is refused, and nothing of it run."""
 
@@ -261,16 +265,12 @@ class _Plain(pickle.Unpickler):
 
 def _rows(data: Path | None) -> Iterator[tuple[str, Path, Any]]:
     """The documents, of JSON, JSON lines, or a pickle as `torch.save` or `pickle.dump` writes it."""
-    from duogen.evaluation.public.item import records
-
-    if (
-        data is None
-        or not (data.is_file() or list(data.glob("*.p*")))
-        or (data.is_file() and data.suffix in (".json", ".jsonl"))
-    ):
+    given = [] if data is None else [data] if data.is_file() else sorted(data.iterdir()) if data.is_dir() else []
+    pickles = [path for path in given if path.suffix in PICKLES]
+    if not pickles:
         yield from records(data, ("comm*.json", "comm*.jsonl"), ("data_id", "step_info", "title"))
         return
-    path = data if data.is_file() else sorted(data.glob("*.p*"))[0]
+    path = pickles[0]
     try:
         if zipfile.is_zipfile(path):
             import torch

@@ -47,10 +47,10 @@ def _slots(text: str, pictures: Sequence[Picture], where: str) -> list[Part]:
         raise InputError(f"{where}: {len(pieces) - 1} {SLOT} slots for {len(pictures)} pictures")
     parts: list[Part] = []
     for place, piece in enumerate(pieces):
-        parts.append(piece)
+        parts.append(piece.strip())
         if place < len(pieces) - 1:
             parts.append(pictures[place])
-    return [part for part in [*parts, *pictures[len(pieces) - 1 :]] if not isinstance(part, str) or part.strip()]
+    return [part for part in [*parts, *pictures[len(pieces) - 1 :]] if part]
 
 
 class InterleavedBench(Judged):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import serving
 
 from duogen.cli import run
 from duogen.document import read_jsonl
@@ -15,7 +16,7 @@ from duogen.training.engine.item import Draft, Figure, Passage
 from duogen.training.engine.place import Place, by_words
 
 from .photos import encoded, photo
-from .server import chat, serving
+from .server import chat
 from .site import write_site
 from .test_video import film, shot
 

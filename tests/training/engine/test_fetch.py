@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from loopback import Answer, serving
 
 from duogen.cli import run
 from duogen.training.engine.config import FetchLimits
 from duogen.training.engine.fetch import Fetcher
 from duogen.training.engine.item import Dropped
-
-from .server import Answer, serving
 
 QUICK = FetchLimits(seconds_between=0, timeout=2)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import serving
 
 from duogen.cli import run
 from duogen.training.engine.item import Passage
 from duogen.training.engine.rewrite import plain, unfaithful
 
-from .server import chat, serving
+from .server import chat
 from .site import Truth, write_site
 
 OLD = "Heat 250 g of butter to 60 °C in the pan, but never let it boil. Ask Maria for the blue bowl, and stir for 3 minutes."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import Answer, serving
 
 from duogen.cli import run
 from duogen.document import read_jsonl
@@ -15,7 +16,7 @@ from duogen.training.engine.prompts import SAME, Taxonomy, coverage, expand
 from duogen.training.engine.text import words_of
 
 from .photos import encoded, photo
-from .server import Answer, chat, serving
+from .server import chat
 
 
 def test_prompts_cover_the_taxonomy_without_duplicates() -> None:
