@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from duogen.errors import InputError
+
 NAMES = {
     "geneval": "GenEval: 553 prompts, four pictures each; objects, counts, colours, positions, by a detector.",
     "gedit": "GEdit-Bench: edits of real pictures, by a judge (VIEScore, 0 to 10).",
@@ -122,6 +124,8 @@ def _command(name: str) -> Callable[..., None]:
     ) -> None:
         from duogen.evaluation.public.run import Options, run
 
+        if step not in ("generate", "score", "both"):
+            raise InputError(f"--step must be generate, score or both, not {step!r}")
         run(benchmarks()[name], Options.model_validate(ctx.params))
 
     return command

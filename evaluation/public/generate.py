@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from duogen.agent.agent import Agent
 from duogen.document import Picture, TextPart
 from duogen.errors import DuoGenError, InputError
 from duogen.evaluation.public.item import Answer, Benchmark, Question, read_json, write_json
 from duogen.evaluation.public.judge import Call, Judge, Unjudged
-from duogen.models.sampler import PaintSettings
+
+if TYPE_CHECKING:  # scoring needs neither
+    from duogen.agent.agent import Agent
+    from duogen.models.sampler import PaintSettings
 
 REWRITE = (
     "You rewrite prompts for a model that paints. Say the same with all that a painter has to know: every object, how many, which colour, "

@@ -90,7 +90,12 @@ def interval(scored: Iterable[Scored], metric: Metric, seed: int = 0) -> tuple[f
             sums = drawn @ np.array([each.values[key] for each in own])
             inner.append(np.divide(sums, total, out=np.full(DRAWS, np.nan), where=total > 0))
         if inner:
-            means.append(np.nanmean(inner, 0))
+            table = np.array(inner)  # a draw may leave a criterion, or a group of it, without a question
+            there = np.isfinite(table)
+            counts = there.sum(0)
+            means.append(
+                np.divide(np.where(there, table, 0).sum(0), counts, out=np.full(DRAWS, np.nan), where=counts > 0)
+            )
     if not means:
         return None
     drawn = np.mean(means, 0)
