@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,6 @@ def test_training(tmp_path: Path) -> None:
 
 
 def test_the_data_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import shlex
-
     from duogen.cli import run
     from duogen.training.engine.config import load_engine_config
 
@@ -60,6 +59,18 @@ def test_the_data_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     (block,) = blocks("data-engine.md", "toml")
     (tmp_path / "c.toml").write_text(block)
     assert load_engine_config(tmp_path / "c.toml").pictures.min_side == 200
+
+
+def test_benchmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from duogen.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    commands = [line for block in blocks("benchmarks.md", "bash") for line in block.splitlines()]
+    assert len(commands) == 2
+    for command in commands:
+        assert run(shlex.split(command)[1:]) == 0, command
+    assert len(list(Path("geneval/answers").glob("*/samples/0000.png"))) == 6
+    assert "2212 pictures" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)

@@ -108,12 +108,13 @@ def tables(report: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
         found.append(("Votes of one judge among each other", _facts(agreed)))
     if people := report["against_people"]:
         found.append(("The judge against people", _facts(people)))
+    generation, scoring = report["generation"], report["scoring"]
     settings = {
-        "subset": report["subset"],
-        **report["versions"],
-        **report.get("generation", {}),
-        **report.get("scoring", {}),
-    }
+        "subset": report["subset"] or "all", **report["versions"],
+        **{f"answers: {key}": value for key, value in generation.items() if key != "painting"},
+        **{f"painting: {key}": value for key, value in generation.get("painting", {}).items()},
+        **{f"scoring: {key}": value for key, value in scoring.items()},
+    }  # fmt: skip
     return [*found, ("Settings", _facts(settings))]
 
 

@@ -159,8 +159,9 @@ def _scorer(benchmark: Benchmark, options: Options) -> Scorer:
         if options.detector is None or options.clip is None:
             raise InputError("GenEval is scored with --detector FOLDER (Mask2Former) and --clip FOLDER (CLIP)")
         from duogen.evaluation.public.detectors import Clip, Mask2Former
-        from duogen.loading import usable
+        from duogen.loading import hush, usable
 
+        hush()
         device = usable(options.device or "cpu")
         found, colours = Mask2Former(options.detector, device), Clip(options.clip, device)
         return ByDetector(found, colours, options.output / "detector.jsonl")

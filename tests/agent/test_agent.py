@@ -144,6 +144,17 @@ def test_a_picture_comes_with_the_request(scripted: Agent, picture: Picture, tmp
     assert with_path.pictures[0].data != without.pictures[0].data, "the picture is a condition"
 
 
+def test_texts_and_pictures_of_a_request_keep_their_order(scripted: Agent, picture: Picture) -> None:
+    other = Picture.from_image(picture.image().rotate(180))
+    plan = scripted.plan(["Here is one:", picture, "and this is two:", other, "Swap them."], settings=QUICK)
+    asked = plan.document.messages[0].content
+    assert [part.text if part.type == "text" else part.sha256 for part in asked] == [
+        "Here is one:", picture.sha256, "and this is two:", other.sha256, "Swap them.",
+    ]  # fmt: skip
+    before = scripted.plan("Here is one: and this is two: Swap them.", [picture, other], settings=QUICK)
+    assert len(plan.pictures) == 2 and plan.pictures[0].data != before.pictures[0].data, "their places are a condition"
+
+
 def test_saved_plans_and_follow_ups(scripted: Agent, tmp_path: Path) -> None:
     folder = tmp_path / "plan"
     plan = scripted.plan("Build.", folder=folder, settings=QUICK)
@@ -187,6 +198,8 @@ def test_bad_input(scripted: Agent, tmp_path: Path) -> None:
     for arguments, message in [
         (("  ",), "empty"),
         (("x" * 1_000_000,), "1,000,000 characters"),
+        ((["  ", ""],), "empty"),
+        ((["x" * 20_000, "y"],), "20,001 characters"),
         (("Edit.", [tmp_path / "missing.png"]), "can't read the picture"),
     ]:
         with pytest.raises(InputError, match=message):
