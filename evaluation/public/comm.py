@@ -41,21 +41,15 @@ ASKS = {
     "task4": "Write it step by step, with a picture for each step.",
 }
 
-Pictures = scale(
-    "Pictures", 0, 10,
-    style="whether colours, light and manner stay the same from picture to picture",
-    entity="whether the same things and people look the same in every picture",
-    trend="whether the pictures follow each other as the steps do",
-    image_quality="sharpness, truth to life, freedom from artifacts",
-)  # fmt: skip
-Document = scale(
-    "Document", 0, 10,
-    style="whether colours, light and manner stay the same from picture to picture",
-    entity="whether the same things and people look the same in every picture",
-    trend="whether the pictures follow each other as the steps do",
-    completeness="whether the document is whole: every step, as text and as picture",
-    image_quality="sharpness, truth to life, freedom from artifacts",
-)  # fmt: skip
+_SEEN = {
+    "style": "whether colours, light and manner stay the same from picture to picture",
+    "entity": "whether the same things and people look the same in every picture",
+    "trend": "whether the pictures follow each other as the steps do",
+    "image_quality": "sharpness, truth to life, freedom from artifacts",
+}
+_WHOLE = "whether the document is whole: every step, as text and as picture"
+Pictures = scale("Pictures", 0, 10, **_SEEN)
+Document = scale("Document", 0, 10, **_SEEN, completeness=_WHOLE)
 Texts = scale(
     "Texts", 0, 10,
     completeness="whether the text covers all that the pictures show, step by step",

@@ -11,13 +11,11 @@ from duogen.evaluation.public.item import Answer, Judged, Question, named, numbe
 from duogen.evaluation.public.judge import Ask, rate, scale
 from duogen.evaluation.public.statistics import Metric
 
-Text = scale(
-    "Text", 1, 5,
-    text_completeness="whether the text holds all that somebody needs who does this; 1: hardly anything, 5: everything",
-)  # fmt: skip
+_TEXT = "whether the text holds all that somebody needs who does this; 1: hardly anything, 5: everything"
+Text = scale("Text", 1, 5, text_completeness=_TEXT)
 Whole = scale(
     "Whole", 1, 5,
-    text_completeness="whether the text holds all that somebody needs who does this; 1: hardly anything, 5: everything",
+    text_completeness=_TEXT,
     image_completeness="whether each step that is better seen than read has a picture; 1: hardly any, 5: every one",
     image_consistency="whether things, people, places and style stay the same from picture to picture; 1: never, 5: always",
     image_quality="sharpness, light, truth to life, freedom from artifacts; 1: unusable, 5: excellent",

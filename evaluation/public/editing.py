@@ -17,6 +17,7 @@ from duogen.evaluation.public.item import (
     named,
     picture_in,
     pictures_of,
+    png_of,
     records,
     write_json,
 )
@@ -143,9 +144,7 @@ class ImgEdit(Judged):
         return self.folder / f"{question.id}.png"
 
     def write(self, question: Question, sample: int, answer: Answer) -> None:
-        picture = pictures_of(answer)[0]
-        own = picture if picture.format == "PNG" else Picture.from_image(picture.image())
-        write_atomically(self.place(question, sample), own.data)
+        write_atomically(self.place(question, sample), png_of(answer))
 
     def read(self, question: Question, sample: int) -> Answer:
         return (Picture.from_file(self.place(question, sample)),)

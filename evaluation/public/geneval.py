@@ -18,7 +18,7 @@ from PIL import Image
 
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
-from duogen.evaluation.public.item import Answer, Benchmark, Question, pictures_of, records
+from duogen.evaluation.public.item import Answer, Benchmark, Question, png_of, records
 from duogen.evaluation.public.statistics import Metric, Scored
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -163,9 +163,7 @@ class GenEval(Benchmark):
 
     def write(self, question: Question, sample: int, answer: Answer) -> None:
         write_atomically(self.folder / question.id / "metadata.jsonl", json.dumps(question.facts).encode())
-        picture = pictures_of(answer)[0]
-        own = picture if picture.format == "PNG" else Picture.from_image(picture.image())
-        write_atomically(self.place(question, sample), own.data)
+        write_atomically(self.place(question, sample), png_of(answer))
 
     def read(self, question: Question, sample: int) -> Answer:
         return (Picture.from_file(self.place(question, sample)),)

@@ -259,6 +259,12 @@ def pictures_of(answer: Answer) -> list[Picture]:
     return [part for part in answer if isinstance(part, Picture)]
 
 
+def png_of(answer: Answer) -> bytes:
+    """The file of an answer's first picture, as a PNG."""
+    picture = pictures_of(answer)[0]
+    return picture.data if picture.format == "PNG" else Picture.from_image(picture.image()).data
+
+
 def numbered(answer: Answer, first: int = 1, mark: Callable[[int], str] = "[picture {}]".format) -> list[Part]:
     """An answer in which every picture comes behind its number, so that a judge can speak of it."""
     shown: list[Part] = []

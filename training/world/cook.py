@@ -64,8 +64,9 @@ DISHES = {
     "gratin": Dish(("cream",), ("potato", "leek", "broccoli", "cheese", "ham", "fish"), False, "bake"),
     "cake": Dish(("flour", "sugar"), (*_SWEET, "carrot"), True, "bake", herbs=False),
 }
-PRACTISED = {"salad": 2, "soup": 2}
-"""Shares of dishes in training, where they are not 1; the evaluation asks for all of them alike."""
+PRACTISED = {"salad": (2, 0.35), "soup": (2, 0.35), "cake": (3, 0.7)}
+"""Shares of dishes in training, where they are not 1, and how often they have a filling more; the evaluation asks for all alike."""
+EVEN = (1, 0.5)
 
 GRAMMAR = Grammar(
     words={"food": {food: (food,) for food in INGREDIENTS}},
@@ -225,9 +226,9 @@ def _choose(rng: random.Random, split: str) -> tuple[str, tuple[str, ...]]:
     """A dish and what goes into it beside its base. Training has more of those that become a dish of two ingredients: their
     last one was told twice, as if there had to be three."""
     train = split == "train"
-    name = rng.choices(list(DISHES), [PRACTISED.get(dish, 1) if train else 1 for dish in DISHES])[0]
+    name = rng.choices(list(DISHES), [PRACTISED.get(dish, EVEN)[0] if train else 1 for dish in DISHES])[0]
     least = 1 if DISHES[name].base else 2
-    more = rng.random() < (0.35 if train and name in PRACTISED else 0.5)
+    more = rng.random() < (PRACTISED.get(name, EVEN) if train else EVEN)[1]
     return name, tuple(rng.sample(DISHES[name].fillings, least + more))
 
 
