@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -60,6 +61,8 @@ def explained(server: str, then: str = "") -> Iterator[None]:
         raise DuoGenError(f"{server} can't be reached ({first_line(error)})") from error
     except openai.OpenAIError as error:
         raise DuoGenError(f"{server} refused: {first_line(error)}") from error
+    except json.JSONDecodeError as error:
+        raise DuoGenError(f"{server} answers, but not as a chat model does; is its address right?") from error
     except Exception as error:
         # A stream that breaks off raises whatever the HTTP library below has for it.
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
@@ -92,7 +95,13 @@ def structured(
     for _ in range(tries):
         with explained(f"{name} at {client.base_url}"):
             made: Any = create(model=name, messages=messages, response_format=form, **options)  # type: ignore[call-overload]
-        said = (made.choices[0].message.content or "") if made.choices else ""
+        try:
+            said = (made.choices[0].message.content or "") if made.choices else ""
+        except (AttributeError, TypeError, LookupError) as error:
+            raise DuoGenError(
+                f"{client.base_url} answers, but not as a chat model does; is its address right?"
+            ) from error
+        said = said if isinstance(said, str) else repr(said)
         raw.append(said)
         try:
             return Said(schema.model_validate_json(_bare(said)), raw, "")
@@ -104,11 +113,25 @@ def structured(
 
 
 def _bare(said: str) -> str:
-    """JSON without the fence that some models put around it."""
+    """JSON without the fence that some models put around it; as it is where anything else is said, or a key twice."""
     text = said.strip()
     if text.startswith("```"):
-        text = text.partition("\n")[2].rpartition("```")[0]
-    return text.strip()
+        body, _, behind = text.partition("\n")[2].rpartition("```")
+        text = text if behind.strip() else body.strip()
+    try:
+        json.loads(text, object_pairs_hook=_once)
+    except KeyError as error:
+        return f"the key {error} stands there twice"
+    except (ValueError, RecursionError):
+        pass  # the schema says better what is wrong
+    return text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(next(key for key in found if sum(key == other for other, _ in pairs) > 1))
+    return found
 
 
 def first_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ class Journal:
         self.path, self.durable = path, durable
 
     def append(self, record: dict[str, Any]) -> None:
-        line = json.dumps(record, ensure_ascii=False).encode()
+        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
         with open(self.path, "ab") as file:
             # Behind what a killed process left unfinished, a line begins anew.
             file.write((b"\n" if _broken(self.path) else b"") + line + b"\n")

@@ -81,7 +81,9 @@ def _command(name: str) -> Callable[..., None]:
         judge_url: Annotated[
             str | None,
             typer.Option(
-                envvar="DUOGEN_JUDGE_URL", help="An OpenAI-compatible server, with /v1.", rich_help_panel=JUDGING
+                envvar="DUOGEN_JUDGE_URL",
+                help="An OpenAI-compatible server, with /v1; its key is DUOGEN_JUDGE_KEY.",
+                rich_help_panel=JUDGING,
             ),
         ] = None,
         votes: Annotated[
@@ -139,15 +141,19 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    from duogen.evaluation.public.report import compared, load
+    from duogen.evaluation.public.report import compared, load, otherwise
 
     first, second = load(one), load(two)
-    rows = compared(one, two, benchmarks()[first["benchmark"]].metrics)
+    if first["benchmark"] not in NAMES:
+        raise InputError(f"{one}: a report of no benchmark that is known here: {first['benchmark']!r}")
+    rows = compared(first, second, benchmarks()[first["benchmark"]].metrics)
     table = Table(*rows[0], box=None, pad_edge=False)
     for row in rows[1:]:
         table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(f"A: {first['model']} ({one})\nB: {second['model']} ({two})", highlight=False)
+    for line in otherwise(first, second):
+        console.print(f"scored otherwise: {line}", highlight=False)
     console.print(table)
 
 

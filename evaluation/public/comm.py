@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from duogen.document import FORMATS, Picture, write_atomically
 from duogen.errors import InputError
@@ -19,12 +18,13 @@ from duogen.evaluation.public.item import (
     Judged,
     Part,
     Question,
+    Row,
     named,
     numbered,
     picture_in,
     pictures_of,
     read_json,
-    records,
+    said,
     text_of,
     write_json,
 )
@@ -58,11 +58,11 @@ Texts = scale(
 Fit = scale("Fit", 0, 10, IRS="how far the pictures show what the descriptions say, taken over all of them")
 
 
-class Expected(BaseModel):
-    """What the pictures of a document should show, by its text alone."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-    pictures: list[str] = Field(description="for each picture, in order, what it should show")
+def expected(count: int) -> type[BaseModel]:
+    """The schema of what so many pictures should show."""
+    each = Annotated[str, Field(min_length=1)]
+    pictures = Field(min_length=count, max_length=count, description="for each picture, in order, what it should show")
+    return create_model("Expected", __config__=ConfigDict(extra="ignore", strict=True), pictures=(list[each], pictures))
 
 
 class CoMM(Judged):
@@ -70,13 +70,15 @@ class CoMM(Judged):
 
     name = "comm"
     title = "CoMM"
+    files = ("comm*.json", "comm*.jsonl")
+    fields = ("data_id", "step_info", "title")
     source = "Chen et al. 2024, arXiv 2406.10462; github.com/HKUST-LongGroup/CoMM"
     remarks = (
         "The judge's prompts are ours, in our own words, on the authors' scales from 0 to 10. IRS: a model that sees the text alone says what "
         "the pictures should show; the pictures are then judged against that.",
         "PSNR and SSIM (task2) are means over pairs of a picture and its own original; as published, over all pairs of one with any other. "
         "METEOR, BLEU, CIDEr, LPIPS, FID and IS aren't here: they need data or networks of their own.",
-        "As published, an answer that the judge couldn't score counts 0.",
+        "Of a document at most ten pictures are judged, of the request's at most five. As published, what the judge didn't answer counts 0.",
     )
     choices = ("task4", "task3", "task2", "task1")
     side = 512
@@ -87,23 +89,23 @@ class CoMM(Judged):
         Metric("SSIM", ("SSIM",)),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, folder, row in _rows(data):
-            try:
-                steps = [
-                    [(str(item["type"]), item.get("content", item.get("text", item.get("image")))) for item in step]
-                    for step in row["step_info"]
-                ]
-                title, own = str(row["title"]), named(row["data_id"], where)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise InputError(f"{where}: not a document of steps") from error
-            read: list[list[Part]] = [
-                [str(value) if kind == "text" else picture_in(folder, value, where) for kind, value in step]
-                for step in steps
-            ]
-            asked, given, truth = self._asked(title, read)
-            facts = {"given": given, "truth": truth, "data_id": own}
-            yield Question(own, str(row.get("dataset_type", "")), asked, facts)
+    def rows(self, data: Path | None) -> Iterator[Row]:
+        given = [] if data is None else [data] if data.is_file() else sorted(data.iterdir()) if data.is_dir() else []
+        pickles = [path for path in given if path.suffix in PICKLES]
+        yield from _unpickled(pickles[0]) if pickles else super().rows(data)
+
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        steps: list[list[Part]] = []
+        for step in row["step_info"]:
+            items = [(item["type"], item.get("content", item.get("text", item.get("image")))) for item in step]
+            steps.append([
+                said({"text": value}, "text", where) if kind == "text" else picture_in(folder, value, where)
+                for kind, value in items
+            ])  # fmt: skip
+        asked, given, truth = self._asked(said(row, "title", where), steps)
+        return Question(
+            named(row["data_id"], where), str(row.get("dataset_type", "")), asked, {"given": given, "truth": truth}
+        )
 
     def _asked(self, title: str, steps: list[list[Part]]) -> tuple[Answer, list[Picture], list[Picture]]:
         """What is asked, the pictures in it, and those that the document has where the answer's stand."""
@@ -157,10 +159,12 @@ class CoMM(Judged):
         return (*parts, *pictures)
 
     def judge(self, question: Question, answer: Answer, ask: Ask) -> dict[str, float]:
-        request: list[Part] = ["The request:", *question.asked, "The answer:"]
+        # Of the request's pictures half are shown at most: the answer's are what is judged.
+        shown = _at_most(question.asked, MOST_PICTURES // 2, stop=False)
+        request: list[Part] = ["The request:", *shown, "The answer:"]
         if self.subset == "task1":
             return rate(ask, "text", "Judge a text that was written for pictures.", [*request, text_of(answer)], Texts)
-        answer = _at_most(answer, MOST_PICTURES - len(question.facts["given"]))
+        answer = _at_most(answer, MOST_PICTURES - len(pictures_of(shown)), stop=True)
         schema = Pictures if self.subset == "task2" else Document
         task = "Judge a document of text and pictures that was made for a request."
         values = rate(ask, "document", task, [*request, *numbered(answer)], schema)
@@ -168,11 +172,11 @@ class CoMM(Judged):
         if not pictures:
             return values | {"IRS": 0.0}
         text = question.asked if self.subset == "task2" else answer
-        said = ask(self._expectation(text, len(pictures))).pictures
-        shown: list[Part] = []
+        told = ask(self._expectation(text, len(pictures))).pictures
+        pairs: list[Part] = []
         for number, picture in enumerate(pictures):
-            shown += [f"Description {number + 1}: {said[number] if number < len(said) else '(none)'}", picture]
-        fit = rate(ask, "fit", "Say how far pictures show what was expected of each.", shown, Fit)
+            pairs += [f"Description {number + 1}: {told[number]}", picture]
+        fit = rate(ask, "fit", "Say how far pictures show what was expected of each.", pairs, Fit)
         return values | fit | self._pixels(pictures, question.facts["truth"])
 
     def _expectation(self, text: Answer, count: int) -> Call:
@@ -182,7 +186,8 @@ class CoMM(Judged):
             f"A document has {count} pictures, which you can't see; it says where each stands. Say for each, in order, what it should show, "
             "by the text around it."
         )
-        return Call("expectation", task, blind, Expected, Expected(pictures=["x" * 120] * count))
+        schema = expected(count)
+        return Call("expectation", task, blind, schema, schema(pictures=["x" * 120] * count))
 
     def _pixels(self, pictures: list[Picture], truth: list[Picture]) -> dict[str, float]:
         if self.subset != "task2" or not truth:
@@ -196,10 +201,10 @@ class CoMM(Judged):
     def as_published(self, values: dict[str, float]) -> dict[str, float]:
         return values | {name: values[f"{name} of all"] for name in ("PSNR", "SSIM") if f"{name} of all" in values}
 
-    def published_failure(self, question: Question) -> dict[str, float]:
+    def published_answer(self, question: Question, call: Call) -> dict[str, Any]:
         """Zeros: what the published summary makes of a score that isn't there."""
-        names = {"task1": Texts, "task2": Pictures}.get(self.subset, Document).model_fields
-        return {name: 0.0 for name in (*names, *(() if self.subset == "task1" else ("IRS",))) if name != "reasons"}
+        numbers = {key: 0.0 for key in call.schema.model_fields if key not in ("reasons", "pictures")}
+        return numbers or {"pictures": ["(none)"] * len(call.example.pictures)}  # type: ignore[attr-defined]
 
 
 def stepwise(answer: Answer) -> list[Part]:
@@ -228,14 +233,16 @@ def likeness(one: Picture, two: Picture) -> tuple[float, float]:
     return float(psnr(shown, held)), ssim(shown, held)
 
 
-def _at_most(answer: Answer, count: int) -> Answer:
-    """An answer up to its last picture that is still judged."""
+def _at_most(parts: Answer, count: int, stop: bool) -> Answer:
+    """Parts with so many pictures at most: the others left out, or, with `stop`, all from the first of them on."""
     kept: list[Part] = []
-    for part in answer:
+    for part in parts:
         if isinstance(part, Picture):
             count -= 1
-            if count < 0:
+            if count < 0 and stop:
                 break
+            if count < 0:
+                continue
         kept.append(part)
     return tuple(kept)
 
@@ -257,14 +264,8 @@ class _Plain(pickle.Unpickler):
         raise InputError(f"the pickle wants to run {module}.{name}; it isn't read")
 
 
-def _rows(data: Path | None) -> Iterator[tuple[str, Path, Any]]:
-    """The documents, of JSON, JSON lines, or a pickle as `torch.save` or `pickle.dump` writes it."""
-    given = [] if data is None else [data] if data.is_file() else sorted(data.iterdir()) if data.is_dir() else []
-    pickles = [path for path in given if path.suffix in PICKLES]
-    if not pickles:
-        yield from records(data, ("comm*.json", "comm*.jsonl"), ("data_id", "step_info", "title"))
-        return
-    path = pickles[0]
+def _unpickled(path: Path) -> Iterator[Row]:
+    """The documents of a pickle as `torch.save` or `pickle.dump` writes it."""
     try:
         if zipfile.is_zipfile(path):
             import torch
@@ -277,7 +278,7 @@ def _rows(data: Path | None) -> Iterator[tuple[str, Path, Any]]:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever it comes upon
         raise InputError(f"{path}: can't be read safely ({(str(error).splitlines() or [''])[0][:200]})") from error
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: not a list of documents")
     for number, row in enumerate(rows, 1):
-        yield f"{path}, record {number}", path.parent, json.loads(json.dumps(row))
+        yield f"{path}, record {number}", path.parent, row

@@ -47,6 +47,8 @@ class Mask2Former:
             return_binary_maps=True,
         )[0]
         found: dict[str, list[Detection]] = {}
+        if not made["segments_info"]:
+            return {}
         for segment, mask in zip(made["segments_info"], made["segmentation"], strict=True):
             own = mask.cpu().numpy().astype(bool)
             if own.any():

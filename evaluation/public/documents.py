@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from duogen.document import PLAN_FILE, Document, TextPart
 from duogen.errors import InputError
-from duogen.evaluation.public.item import Answer, Judged, Question, named, numbered, picture_in, pictures_of, records
+from duogen.evaluation.public.item import Answer, Judged, Question, named, numbered, picture_in, pictures_of, said
 from duogen.evaluation.public.judge import Ask, rate, scale
 from duogen.evaluation.public.statistics import Metric
 
@@ -61,10 +61,10 @@ class Guides(Judged):
         task = "Judge a guide of text and pictures that was written for somebody's request."
         shown = ["The request:", *question.asked, "The guide:", *numbered(answer)]
         if pictures_of(answer):
-            said = rate(ask, "guide", task, shown, Whole)
+            rated = rate(ask, "guide", task, shown, Whole)
         else:
-            said = dict.fromkeys(SHORT, 1.0) | rate(ask, "text", task, shown, Text)
-        return {short: said[key] for key, short in SHORT.items()}
+            rated = dict.fromkeys(SHORT, 1.0) | rate(ask, "text", task, shown, Text)
+        return {short: rated[key] for key, short in SHORT.items()}
 
 
 class Cooking200(Guides):
@@ -74,18 +74,14 @@ class Cooking200(Guides):
     title = "Cooking-200"
     source = "DuoGen, arXiv 2602.00508, section 6"
     choices = ("image", "text")
+    files = ("cooking200.jsonl",)
+    fields = ("id", "dish", "image")
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, folder, row in records(data, ("cooking200.jsonl",), ("id", "dish", "image")):
-            dish = str(row["dish"])
-            if self.subset == "image":
-                asked: Answer = (
-                    picture_in(folder, row["image"], where),
-                    "How do I cook this dish? Show me every step.",
-                )
-            else:
-                asked = (f"How do I cook {dish}? Show me every step.",)
-            yield Question(named(row["id"], where), str(row.get("category", "")), asked)
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        asked: Answer = (f"How do I cook {said(row, 'dish', where)}? Show me every step.",)
+        if self.subset == "image":
+            asked = (picture_in(folder, row["image"], where), "How do I cook this dish? Show me every step.")
+        return Question(named(row["id"], where), str(row.get("category", "")), asked)
 
 
 class HowTo500(Guides):
@@ -95,6 +91,8 @@ class HowTo500(Guides):
     title = "How-to-500"
     source = "DuoGen, arXiv 2602.00508, section 6"
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, _, row in records(data, ("howto500.jsonl",), ("id", "prompt", "subcategory")):
-            yield Question(named(row["id"], where), str(row["subcategory"]), (str(row["prompt"]),))
+    files = ("howto500.jsonl",)
+    fields = ("id", "prompt", "subcategory")
+
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        return Question(named(row["id"], where), said(row, "subcategory", where), (said(row, "prompt", where),))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
@@ -18,10 +19,10 @@ from duogen.evaluation.public.item import (
     picture_in,
     pictures_of,
     png_of,
-    records,
+    said,
     write_json,
 )
-from duogen.evaluation.public.judge import Ask, rate, scale
+from duogen.evaluation.public.judge import Ask, Call, rate, scale
 from duogen.evaluation.public.statistics import Metric, Scored
 
 OWN_WORDS = "The judge's prompts are ours, in our own words; the scales and what is made of them are the authors'."
@@ -47,6 +48,8 @@ class GEdit(Judged):
     remarks = (OWN_WORDS,)
     one_picture = True
     choices = ("en", "cn", "all")
+    files = ("*.parquet", "*.jsonl")
+    fields = ("task_type", "key", "instruction", "instruction_language", "input_image_raw")
     metrics = tuple(
         Metric(f"{name} {key}{' (intersection)' * (part == 'both')}", (key,), True, f"{name} {part}".strip(), 10)
         for name in ("en", "cn")
@@ -54,20 +57,18 @@ class GEdit(Judged):
         for key in ("G_O", "G_SC", "G_PQ")
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        wanted = ("task_type", "key", "instruction", "instruction_language", "input_image_raw")
-        for where, folder, row in records(data, ("*.parquet", "*.jsonl"), wanted):
-            language, key = str(row["instruction_language"]), named(row["key"], where)
-            if language not in ("en", "cn"):
-                raise InputError(f"{where}: instruction_language is {language!r}, neither en nor cn")
-            if self.subset not in ("all", language):
-                continue
-            source = picture_in(folder, row["input_image_raw"], where)
-            both = (f"{language} both",) if row.get("Intersection_exist") else ()
-            yield Question(
-                f"{language}-{key}", named(row["task_type"], where), (source, str(row["instruction"])),
-                {"key": key, "language": language}, (language, *both),
-            )  # fmt: skip
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question | None:
+        language, key = row["instruction_language"], named(row["key"], where)
+        if language not in ("en", "cn"):
+            raise InputError(f"{where}: instruction_language is {language!r}, neither en nor cn")
+        if self.subset not in ("all", language):
+            return None
+        source = picture_in(folder, row["input_image_raw"], where)
+        both = (f"{language} both",) if row.get("Intersection_exist") else ()
+        return Question(
+            f"{language}-{key}", named(row["task_type"], where), (source, said(row, "instruction", where)),
+            {"key": key, "language": language}, (language, *both),
+        )  # fmt: skip
 
     def place(self, question: Question, sample: int) -> Path:
         language, key = question.facts["language"], question.facts["key"]
@@ -92,18 +93,16 @@ class GEdit(Judged):
             "What the editor made of it:",
             made,
         ]
-        meant = rate(ask, "meaning", task, shown, Meaning)
-        looks = rate(ask, "looks", "Judge how a generated picture looks, whatever it shows.", [made], Looks)
-        return _viescore(min(meant.values()), min(looks.values()))
+        meaning = min(rate(ask, "meaning", task, shown, Meaning).values())
+        looks = min(
+            rate(ask, "looks", "Judge how a generated picture looks, whatever it shows.", [made], Looks).values()
+        )
+        return {"G_SC": meaning, "G_PQ": looks, "G_O": sqrt(meaning * looks)}
 
-    def published_failure(self, question: Question) -> dict[str, float]:
-        """A random number: what the published scorer has where a second answer can't be read. Ours is drawn from the question's id."""
-        draw = random.Random(question.id)
-        return _viescore(draw.randint(0, 10), draw.randint(0, 10))
-
-
-def _viescore(meaning: float, looks: float) -> dict[str, float]:
-    return {"G_SC": float(meaning), "G_PQ": float(looks), "G_O": sqrt(meaning * looks)}
+    def published_answer(self, question: Question, call: Call) -> dict[str, Any]:
+        """Random numbers: what the published scorer has where a second answer can't be read. Ours are drawn from the question's id."""
+        draw = random.Random(f"{question.id}/{call.name}")
+        return {key: draw.randint(0, 10) for key in call.schema.model_fields if key != "reasons"}
 
 
 KINDS = ("add", "adjust", "extract", "replace", "remove", "background", "style", "compose", "action")
@@ -129,16 +128,17 @@ class ImgEdit(Judged):
     )
     one_picture = True
     digits = 2
+    files = ("basic_edit.json",)
+    fields = ("id", "prompt", "edit_type", "key")
     metrics = (
         Metric("overall", ("mean",), by_group=True, most=5),
         *(Metric(kind, ("mean",), within=kind, most=5) for kind in KINDS),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, folder, row in records(data, ("basic_edit.json",), ("id", "prompt", "edit_type", "key")):
-            root = folder / "singleturn" if (folder / "singleturn").is_dir() else folder
-            source = picture_in(root, row["id"], where)
-            yield Question(named(row["key"], where), str(row["edit_type"]), (source, str(row["prompt"])))
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        root = folder / "singleturn" if (folder / "singleturn").is_dir() else folder
+        asked = (picture_in(root, row["id"], where), said(row, "prompt", where))
+        return Question(named(row["key"], where), said(row, "edit_type", where), asked)
 
     def place(self, question: Question, sample: int) -> Path:
         return self.folder / f"{question.id}.png"
@@ -162,22 +162,24 @@ class ImgEdit(Judged):
             "What was made of it:",
             made,
         ]
-        said = rate(ask, "edit", task, shown, Edit)
-        return said | {"mean": _mean_of(said, capped=True), "mean as it came": _mean_of(said, capped=False)}
+        rated = rate(ask, "edit", task, shown, Edit)
+        return rated | {"mean": _mean_of(rated, capped=True), "mean as it came": _mean_of(rated, capped=False)}
 
     def as_published(self, values: dict[str, float]) -> dict[str, float]:
         return values | {"mean": round(values["mean as it came"], 2)}
 
-    def record(self, scored: Sequence[Scored]) -> None:
-        """``result.json``: for each key the three scores as lines, as the authors' scripts read them."""
-        said = {
+    def record(self, questions: Sequence[Question], scored: Sequence[Scored]) -> None:
+        """``result.json``: for each key the judge's three scores as lines, in whole numbers, as the authors' scripts read them."""
+        lines = {
             each.id: "\n".join(f"{key}: {each.values[key]:.0f}" for key in Edit.model_fields if key != "reasons")
             for each in scored
             if each.values
         }
-        write_json(self.folder / "result.json", said)
+        write_json(self.folder / "result.json", lines)
 
 
-def _mean_of(said: dict[str, float], capped: bool) -> float:
-    first = said["compliance"]
-    return (first + sum(min(said[key], first) if capped else said[key] for key in ("seamlessness", "preservation"))) / 3
+def _mean_of(rated: dict[str, float], capped: bool) -> float:
+    first = rated["compliance"]
+    return (
+        first + sum(min(rated[key], first) if capped else rated[key] for key in ("seamlessness", "preservation"))
+    ) / 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from duogen.document import Picture, TextPart
 from duogen.errors import DuoGenError, InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # scoring needs neither
     from duogen.agent.agent import Agent
     from duogen.models.sampler import PaintSettings
 
+NOTE = "run.json"
 REWRITE = (
     "You rewrite prompts for a model that paints. Say the same with all that a painter has to know: every object, how many, which colour, "
     "where each stands. Invent no further object, and change none. Answer with JSON of the given schema, and nothing else."
@@ -29,7 +30,7 @@ class Rewritten(BaseModel):
     """A prompt in other words."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    prompt: str
+    prompt: str = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Generation:
     """How answers are made.
 
     `seed`: of all; each picture has its own, drawn from it, the question's id and the number of the sample. `rewriter`: words prompts anew,
-    which moves GenEval by six hundredths; None, as the authors have it. `shard`: this process's number, and how many share the work.
+    which moves GenEval by six hundredths; None, as the authors have it. `shard`: this process's number, and how many share the work. `memory`: how weights are kept.
     """
 
     settings: PaintSettings
@@ -45,9 +46,11 @@ class Generation:
     seed: int = 0
     rewriter: Judge | None = None
     shard: tuple[int, int] = (0, 1)
+    memory: str = ""
 
     def facts(self, agent: Agent) -> dict[str, Any]:
         """What the answers depend on, for the report."""
+
         painting = agent.pipeline.resolve(self.settings).model_dump(mode="json", exclude={"seed"})
         rewriter = None if self.rewriter is None else self.rewriter.name
         return {
@@ -79,6 +82,9 @@ def generate(
 
     Returns:
         What couldn't be answered, and why, a line each.
+
+    Raises:
+        DuoGenError: the rewriter's server is gone.
     """
     number, of = how.shard
     work = [(question, sample) for question in questions[number::of] for sample in range(samples)]
@@ -86,8 +92,9 @@ def generate(
     for done, (question, sample) in enumerate(work, 1):
         if not benchmark.has(question, sample):
             try:
-                benchmark.write(question, sample, _answer(benchmark, question, sample, agent, how))
-            except (DuoGenError, Unjudged) as why:
+                text = question.text if how.rewriter is None else _rewritten(question, how.rewriter)
+                benchmark.write(question, sample, _answer(benchmark, question, sample, text, agent, how))
+            except (AnswerError, Unjudged) as why:
                 failed.append(f"{question.id}: {why}")
         on_done(done, len(work))
     if all(benchmark.has(question, sample) for question in questions for sample in range(samples)):
@@ -95,13 +102,23 @@ def generate(
     return failed
 
 
-def _answer(benchmark: Benchmark, question: Question, sample: int, agent: Agent, how: Generation) -> Answer:
+class AnswerError(Exception):
+    """The model can't answer a question: it is too long, for example."""
+
+
+def _answer(benchmark: Benchmark, question: Question, sample: int, text: str, agent: Agent, how: Generation) -> Answer:
     settings = how.settings.model_copy(update={"seed": seed_of(how.seed, question.id, sample)})
-    if benchmark.one_picture:
-        text = question.text if how.rewriter is None else _rewritten(question, how.rewriter)
-        return (agent.edit(text, question.pictures, settings).picture,)
-    plan = agent.plan(question.asked, settings=settings, max_pictures=how.max_pictures)
-    document = plan.document
+    try:
+        if benchmark.one_picture:
+            if question.pictures and settings.width is None and settings.height is None:
+                # An edit has its source's shape.
+                source = question.pictures[0]
+                width, height = agent.pipeline.fitted_size(source.width, source.height)
+                settings = settings.model_copy(update={"width": width, "height": height})
+            return (agent.edit(text, question.pictures, settings).picture,)
+        document = agent.plan(question.asked, settings=settings, max_pictures=how.max_pictures).document
+    except DuoGenError as error:
+        raise AnswerError(str(error)) from error
     return tuple(
         part.text if isinstance(part, TextPart) else document.picture(part) for part in document.messages[-1].content
     )
@@ -109,8 +126,8 @@ def _answer(benchmark: Benchmark, question: Question, sample: int, agent: Agent,
 
 def _rewritten(question: Question, rewriter: Judge) -> str:
     call = Call("rewrite", "Rewrite this prompt.", question.asked, Rewritten, Rewritten(prompt="x" * 200))
-    said: Rewritten = rewriter.about(question.id, 0)(call)
-    return said.prompt
+    told: Rewritten = rewriter.about(question.id, 0)(call)
+    return told.prompt
 
 
 def begin(folder: Path, facts: dict[str, Any]) -> None:
@@ -119,17 +136,31 @@ def begin(folder: Path, facts: dict[str, Any]) -> None:
     Raises:
         InputError: it has answers that were made in another way.
     """
-    note = folder / "run.json"
-    if note.exists():
-        known = read_json(note)
+    known = noted(folder)
+    if known is not None:
         other = [key for key in facts if known.get(key) != facts[key]]
         if other:
-            said = ", ".join(f"{key} {known.get(key)!r}" for key in other)
-            raise InputError(f"{folder}: its answers were begun with {said[:300]}; choose another folder")
-    elif folder.is_dir() and any(folder.iterdir()):
+            told = ", ".join(f"{key} {known.get(key)!r}" for key in other)
+            raise InputError(f"{folder}: its answers were begun with {told[:300]}; choose another folder")
+    elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"{folder}: there is something else in it; choose another folder")
     else:
-        write_json(note, facts)
+        write_json(folder / NOTE, facts)
+
+
+def noted(folder: Path) -> dict[str, Any] | None:
+    """What `begin` noted; None where answers were made elsewhere, or aren't there yet.
+
+    Raises:
+        InputError: the note can't be read.
+    """
+    path = folder / NOTE
+    if not path.exists():
+        return None
+    known = read_json(path)
+    if not isinstance(known, dict) or not {"benchmark", "subset", "model", "generation"} <= set(known):
+        raise InputError(f"{path}: not a note of duogen eval")
+    return known
 
 
 def stand_in(benchmark: Benchmark, question: Question) -> Answer:

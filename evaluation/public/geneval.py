@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
-from duogen.evaluation.public.item import Answer, Benchmark, Question, png_of, records
+from duogen.evaluation.public.item import Answer, Benchmark, Question, Row, png_of, read_json, said
 from duogen.evaluation.public.statistics import Metric, Scored
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
@@ -31,11 +31,14 @@ NEARNESS = 0.1
 """Share of both objects' sizes by which their centres must be apart at least, along an axis."""
 SLANT = 0.5
 """Share of the distance that must lie along an axis."""
+RELATIONS = ("left of", "right of", "above", "below")
 
 
 def object_names() -> list[str]:
     """GenEval's 80 names, in the order of COCO's classes."""
-    return files("duogen.evaluation.public").joinpath("geneval/object_names.txt").read_text("utf-8").split("\n")[:80]
+    return (
+        resources("duogen.evaluation.public").joinpath("geneval/object_names.txt").read_text("utf-8").split("\n")[:80]
+    )
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def relations(one: Detection, other: Detection) -> set[str]:
     if np.all(np.abs(clear) < 1e-3):
         return set()
     across, down = clear / np.linalg.norm(offset)
-    said = {"left of": across < -SLANT, "right of": across > SLANT, "above": down < -SLANT, "below": down > SLANT}
-    return {name for name, holds in said.items() if holds}
+    holds = (across < -SLANT, across > SLANT, down < -SLANT, down > SLANT)
+    return {name for name, true in zip(RELATIONS, holds, strict=True) if true}
 
 
 def verdict(
@@ -144,22 +147,40 @@ class GenEval(Benchmark):
     )
     one_picture = True
     samples = 4
+    many = True
+    files = ("evaluation_metadata.jsonl",)
+    fields = ("tag", "include", "prompt")
     metrics = (
         Metric("overall", ("correct",), by_group=True),
         *(Metric(tag, ("correct",), within=tag) for tag in TAGS),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        own = Path(str(files("duogen.evaluation.public").joinpath("geneval/evaluation_metadata.jsonl")))
-        wanted = ("tag", "include", "prompt")
-        rows = records(data or own, ("evaluation_metadata.jsonl",), wanted)
-        for number, (where, _, row) in enumerate(rows):
-            if row["tag"] not in TAGS:
-                raise InputError(f"{where}: no such tag: {row['tag']!r}")
-            yield Question(f"{number:05d}", row["tag"], (str(row["prompt"]),), row)
+    def rows(self, data: Path | None) -> Iterator[Row]:
+        own = Path(str(resources("duogen.evaluation.public").joinpath("geneval/evaluation_metadata.jsonl")))
+        for number, (where, folder, row) in enumerate(super().rows(data or own)):
+            yield where, folder, {"number": number, "row": row}
+
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        number, row = row["number"], row["row"]
+        if row["tag"] not in TAGS:
+            raise InputError(f"{where}: no such tag: {row['tag']!r}")
+        for place, clause in enumerate([*row["include"], *row.get("exclude", [])]):
+            if type(clause["count"]) is not int or clause["class"] not in object_names():
+                raise InputError(f"{where}: no clause of GenEval: {clause}")
+            if clause.get("color", "red") not in COLOURS:
+                raise InputError(f"{where}: no colour of GenEval's: {clause['color']!r}")
+            relation, target = clause.get("position", ("above", 0))
+            if relation not in RELATIONS or ("position" in clause and not 0 <= target < place):
+                raise InputError(f"{where}: no position: {clause['position']}")
+        return Question(f"{number:05d}", row["tag"], (said(row, "prompt", where),), row)
 
     def place(self, question: Question, sample: int) -> Path:
         return self.folder / question.id / "samples" / f"{sample:04d}.png"
+
+    def has(self, question: Question, sample: int) -> bool:
+        """A prompt is known by its number alone; where it is another now, its pictures don't count."""
+        note = self.folder / question.id / "metadata.jsonl"
+        return super().has(question, sample) and (not note.exists() or read_json(note) == question.facts)
 
     def write(self, question: Question, sample: int, answer: Answer) -> None:
         write_atomically(self.folder / question.id / "metadata.jsonl", json.dumps(question.facts).encode())
@@ -168,13 +189,14 @@ class GenEval(Benchmark):
     def read(self, question: Question, sample: int) -> Answer:
         return (Picture.from_file(self.place(question, sample)),)
 
-    def record(self, scored: Sequence[Scored]) -> None:
+    def record(self, questions: Sequence[Question], scored: Sequence[Scored]) -> None:
+        """``results.jsonl``, as the authors' ``evaluate_images.py`` writes it, for their ``summary_scores.py``."""
+        known = {question.id: question for question in questions}
         lines = [
             json.dumps({
-                "filename": str(self.folder / each.id / "samples" / f"{each.sample:04d}.png"), "tag": each.group,
-                "prompt": json.loads((self.folder / each.id / "metadata.jsonl").read_text("utf-8"))["prompt"],
-                "correct": bool(each.values["correct"]), "reason": each.notes,
-                "metadata": (self.folder / each.id / "metadata.jsonl").read_text("utf-8"), "details": "{}",
+                "filename": str(self.place(known[each.id], each.sample)), "tag": each.group, "prompt": known[each.id].text,
+                "correct": bool(each.values["correct"]), "reason": each.notes, "metadata": json.dumps(known[each.id].facts),
+                "details": "{}",
             })
             for each in scored
         ]  # fmt: skip

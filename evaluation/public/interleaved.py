@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from duogen.evaluation.public.item import (
     pairs,
     picture_in,
     read_json,
-    records,
+    said,
     write_json,
 )
 from duogen.evaluation.public.judge import Ask, rate, scale
@@ -37,7 +38,7 @@ Aspects = scale(
 )  # fmt: skip
 ASPECTS = tuple(name for name in Aspects.model_fields if name != "reasons")
 PICTURES_ALONE = ("image_editing", "subject_driven", "image_composition")
-"""Beginnings of names of tasks whose answer is a picture: text isn't scored there."""
+"""Beginnings of names of tasks whose answer is a picture, in small letters and with underscores: text isn't scored there."""
 
 
 def _slots(text: str, pictures: Sequence[Picture], where: str) -> list[Part]:
@@ -58,6 +59,8 @@ class InterleavedBench(Judged):
 
     name = "interleavedbench"
     title = "InterleavedBench"
+    files = ("interleaved_bench.json",)
+    fields = ("id", "image", "task_name", "conversations")
     source = "Liu et al. 2024, arXiv 2406.14643 (InterleavedEval); huggingface.co/mqliu/InterleavedBench"
     remarks = (
         "The judge's prompt is ours, in our own words, on the authors' five aspects from 0 to 5.",
@@ -69,19 +72,15 @@ class InterleavedBench(Judged):
         *(Metric(name.replace("_", " "), (name,), most=5) for name in ASPECTS),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        wanted = ("id", "image", "task_name", "conversations")
-        for where, folder, row in records(data, ("interleaved_bench.json",), wanted):
-            root = folder / "zipped_images" if (folder / "zipped_images").is_dir() else folder
-            try:
-                said = next(turn["value"] for turn in row["conversations"] if turn["from"] == "human")
-            except (TypeError, KeyError, StopIteration) as error:
-                raise InputError(f"{where}: no turn of a human in its conversations") from error
-            # The pictures beyond the slots of the request belong to the reference answer.
-            names = list(row["image"])[: str(said).count(SLOT)]
-            shown = [picture_in(root, name, where) for name in names]
-            asked = _slots(str(said), shown, where)
-            yield Question(named(row["id"], where), str(row["task_name"]), tuple(asked))
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        root = folder / "zipped_images" if (folder / "zipped_images").is_dir() else folder
+        turns = [turn["value"] for turn in row["conversations"] if turn["from"] == "human"]
+        if not turns or not isinstance(row["image"], list):
+            raise InputError(f"{where}: no turn of a human in its conversations, or no list of images")
+        # The pictures beyond the slots of the request belong to the reference answer.
+        shown = [picture_in(root, name, where) for name in row["image"][: turns[0].count(SLOT)]]
+        asked = _slots(turns[0], shown, where)
+        return Question(named(row["id"], where), said(row, "task_name", where), tuple(asked))
 
     def place(self, question: Question, sample: int) -> Path:
         return self.folder / f"{question.id}.json"
@@ -115,9 +114,9 @@ class InterleavedBench(Judged):
 
     def judge(self, question: Question, answer: Answer, ask: Ask) -> dict[str, float]:
         task = f"Judge an answer of text and pictures to a request of the kind {question.group!r}."
-        said = rate(ask, "aspects", task, ["The request:", *question.asked, "The answer:", *numbered(answer)], Aspects)
-        alone = question.group.startswith(PICTURES_ALONE)
-        return {key: said[key] for key in ASPECTS if not (alone and key in ("text_quality", "text_image_coherence"))}
+        rated = rate(ask, "aspects", task, ["The request:", *question.asked, "The answer:", *numbered(answer)], Aspects)
+        alone = re.sub(r"[\s-]+", "_", question.group.lower()).startswith(PICTURES_ALONE)
+        return {key: rated[key] for key in ASPECTS if not (alone and key in ("text_quality", "text_image_coherence"))}
 
 
 Criteria = scale(
@@ -146,23 +145,24 @@ class OpenING(Judged):
     )
     side = 512
     digits = 2
+    files = ("test_data.jsonl",)
+    fields = ("conversations",)
     metrics = (
         Metric("overall", CRITERIA, most=10),
         *(Metric(name.replace("_", " "), (name,), most=10) for name in CRITERIA),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, folder, row in records(data, ("test_data.jsonl",), ("conversations",)):
-            asked: list[Part] = []
-            for piece in _pieces(row, 0, "input", where):
-                shown = [picture_in(folder, piece["image"], where)] if piece.get("image") else []
-                text = str(piece.get("text") or "")
-                asked += _slots(text if shown else text.replace(SLOT, ""), shown, where)
-            kept = {key: value for key, value in row.items() if key != "conversations"}
-            facts = {"row": kept, "input": row["conversations"][0]}
-            yield Question(
-                _uid(row, where), str(row.get("subtask_name", row.get("meta_task_name", ""))), tuple(asked), facts
-            )
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        asked: list[Part] = []
+        for piece in _pieces(row, 0, "input", where):
+            shown = [picture_in(folder, piece["image"], where)] if piece.get("image") else []
+            text = str(piece.get("text") or "")
+            asked += _slots(text if shown else text.replace(SLOT, ""), shown, where)
+        kept = {key: value for key, value in row.items() if key != "conversations"}
+        facts = {"row": kept, "input": row["conversations"][0]}
+        return Question(
+            _uid(row, where), str(row.get("subtask_name", row.get("meta_task_name", ""))), tuple(asked), facts
+        )
 
     def place(self, question: Question, sample: int) -> Path:
         return self.folder / f"{self.model}_output" / f"{question.id}.json"
@@ -209,5 +209,5 @@ def _uid(row: dict[str, Any], where: str) -> str:
         return named(row["total_uid"], where)
     try:
         return f"{int(row['meta_task_id']):02d}{int(row['subtask_id']):02d}{int(row['data_id']):03d}"
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: neither total_uid, nor meta_task_id, subtask_id and data_id") from error

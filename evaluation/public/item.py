@@ -6,15 +6,17 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
-from duogen.evaluation.public.judge import Ask
+from duogen.evaluation.public.judge import Ask, Call
 from duogen.evaluation.public.statistics import Metric, Scored
 
 Part = str | Picture
+Row = tuple[str, Path, dict[str, Any]]
+"""Where a record stands, for messages; the folder that its paths are relative to; and the record."""
 Answer = tuple[Part, ...]
 """Text and pictures in reading order."""
 
@@ -60,6 +62,12 @@ class Benchmark(ABC):
     one_picture: ClassVar[bool] = False
     """Whether the answer is one picture, drawn or edited, instead of a plan."""
     samples: ClassVar[int] = 1
+    many: ClassVar[bool] = False
+    """Whether the layout has a place for more than one answer to a question."""
+    files: ClassVar[tuple[str, ...]]
+    """Patterns of the data set's files; the first that matches any counts."""
+    fields: ClassVar[tuple[str, ...]]
+    """What every record must have."""
     choices: ClassVar[tuple[str, ...]] = ()
     """What `subset` may be; the first is the default."""
     metrics: ClassVar[tuple[Metric, ...]]
@@ -74,13 +82,27 @@ class Benchmark(ABC):
             said = ", ".join(self.choices) or "none"
             raise InputError(f"{self.name}: no subset {subset!r}; there is {said}")
 
-    @abstractmethod
     def questions(self, data: Path | None) -> Iterator[Question]:
         """All questions, in the authors' order.
 
         Raises:
             InputError: naming the file, and the record in it, that can't be used.
         """
+        for where, folder, row in self.rows(data):
+            try:
+                question = self.question(where, folder, row)
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                raise InputError(f"{where}: isn't of the format ({type(error).__name__}: {error})"[:300]) from error
+            if question is not None:
+                yield question
+
+    def rows(self, data: Path | None) -> Iterator[Row]:
+        """The records of the data set, of `records`."""
+        yield from records(data, self.files, self.fields)
+
+    @abstractmethod
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question | None:
+        """What a record asks; None where the subset hasn't got it. What it raises is said of the record, at `where`."""
 
     @abstractmethod
     def place(self, question: Question, sample: int) -> Path:
@@ -96,7 +118,7 @@ class Benchmark(ABC):
     def finish(self, questions: Sequence[Question]) -> None:  # noqa: B027
         """Writes what is written once for all answers; nothing, mostly."""
 
-    def record(self, scored: Sequence[Scored]) -> None:  # noqa: B027
+    def record(self, questions: Sequence[Question], scored: Sequence[Scored]) -> None:  # noqa: B027
         """Writes the scores as the authors' scorer writes its own, for their scripts that read them; nothing, mostly."""
 
     def as_published(self, values: dict[str, float]) -> dict[str, float]:
@@ -121,33 +143,37 @@ class Judged(Benchmark):
             Unjudged: by `ask`, where the judge gave no usable answer.
         """
 
-    def published_failure(self, question: Question) -> dict[str, float] | None:
-        """What the authors' scorer makes of an answer that it couldn't judge; None where it leaves it out."""
+    def published_answer(self, question: Question, call: Call) -> dict[str, Any] | None:
+        """What the authors' scorer takes for the judge's answer where it can't read it; None where it leaves the whole out."""
         return None
 
 
 def picture_in(folder: Path, name: object, where: str) -> Picture:
-    """A picture that a record names by its path.
+    """A picture that a record names by its path. Folders of data are often links to elsewhere, and may be; the path itself stays inside.
 
     Raises:
         InputError: it isn't there, isn't a picture, or its path leads out of the folder.
     """
     if isinstance(name, dict):  # as Hugging Face data sets hold them
-        if name.get("bytes"):
-            return Picture(bytes(name["bytes"]), where)
+        if isinstance(name.get("bytes"), bytes) and name["bytes"]:
+            return Picture(name["bytes"], where)
         name = name.get("path")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or "\0" in name:
         raise InputError(f"{where}: a picture is neither a path nor bytes")
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name:
         raise InputError(f"{where}: the path {name!r} leads out of {folder}")
-    return Picture.from_file(path)
+    return Picture.from_file(folder / name)
 
 
-def records(
-    data: Path | None, names: Sequence[str], wanted: Sequence[str]
-) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+def said(row: dict[str, Any], name: str, where: str) -> str:
+    """A record's text; raises `InputError` where it is none, or empty."""
+    if not isinstance(value := row[name], str) or not value.strip():
+        raise InputError(f"{where}: its {name} is no text: {value!r}"[:300])
+    return value
+
+
+def records(data: Path | None, names: Sequence[str], wanted: Sequence[str]) -> Iterator[Row]:
     """The records of a data set: a file, or the files in a folder that match the first of `names` that any matches.
 
     JSON holds a list, or an object of objects, whose keys become ``key``; JSON lines and parquet (as Hugging Face has it) hold a record each.
@@ -180,6 +206,7 @@ def _records_of(path: Path) -> Iterator[tuple[int | str, Any]]:
     if path.suffix == ".parquet":
         yield from enumerate(_parquet(path), 1)
         return
+    number = 0
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".jsonl":
@@ -189,7 +216,8 @@ def _records_of(path: Path) -> Iterator[tuple[int | str, Any]]:
             return
         body = json.loads(text)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: can't be read ({error})") from error
+        place = f", line {number}" if number else ""
+        raise InputError(f"{path}{place}: can't be read ({error})") from error
     if isinstance(body, dict):
         for key, record in body.items():
             yield key, record | {"key": key} if isinstance(record, dict) else record
@@ -214,19 +242,29 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def named(value: object, where: str) -> str:
-    """An id that can name a file.
+    """An id, a text or a whole number, that can name a file.
 
     Raises:
         InputError: it can't.
     """
     text = str(value)
-    if not text or text in (".", "..") or any(sign in text for sign in "/\\\0") or len(text) > 200:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int)
+        or not text
+        or text in (".", "..")
+        or any(sign in text for sign in "/\\\0")
+        or len(text) > 200
+    ):
         raise InputError(f"{where}: {text[:60]!r} can't name a file")
     return text
 
 
 def write_json(path: Path, body: Any) -> None:
-    write_atomically(path, (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode())
+    write_atomically(
+        path,
+        (json.dumps(body, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode("utf-8", "backslashreplace"),
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -17,8 +17,7 @@ from duogen import __version__
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
 from duogen.evaluation.public.item import Benchmark, Question, read_json, write_json
-from duogen.evaluation.public.scoring import self_consistency
-from duogen.evaluation.public.statistics import Against, Metric, Scored, compare, estimate, interval
+from duogen.evaluation.public.statistics import Against, Agreement, Metric, Scored, compare, estimate, interval
 
 SAMPLES = 12
 PACKAGES = ("torch", "transformers", "diffusers")
@@ -38,17 +37,18 @@ def build(
     benchmark: Benchmark,
     scored: Sequence[Scored],
     facts: dict[str, Any],
-    missing: int = 0,
-    people: Against | None = None,
+    missing: int,
+    agreed: dict[str, Agreement],
+    people: dict[str, Against],
 ) -> dict[str, Any]:
     """All of it, as JSON; without a date or a duration, so that a run that was interrupted leaves the same.
 
     Args:
         facts: settings of generating and scoring, by name.
         missing: how many answers weren't there.
+        agreed, people: the judge's votes among each other, and beside people's, by criterion.
     """
-    digits = benchmark.digits if facts.get("scoring", {}).get("as_published") else None
-    agreed = self_consistency(scored)
+    digits = benchmark.digits if facts["scoring"].get("as_published") else None
     return {
         "benchmark": benchmark.name, "title": benchmark.title, "subset": benchmark.subset, "model": benchmark.model,
         "source": benchmark.source, "remarks": list(benchmark.remarks),
@@ -59,8 +59,8 @@ def build(
             "missing": missing,
         },
         "metrics": [row for metric in benchmark.metrics if (row := _row(scored, metric, digits)) is not None],
-        "self_consistency": None if agreed is None else asdict(agreed),
-        "against_people": None if people is None else asdict(people),
+        "self_consistency": {name: asdict(each) for name, each in agreed.items()},
+        "against_people": {name: asdict(each) for name, each in people.items()},
         "published": published(benchmark.name, benchmark.subset),
         "items": [asdict(each) for each in scored],
     }  # fmt: skip
@@ -71,7 +71,7 @@ def _row(scored: Sequence[Scored], metric: Metric, digits: int | None) -> dict[s
     if value is None:
         return None
     over = [each for each in metric.over(scored) if any(key in each.values for key in metric.keys)]
-    low, high = interval(scored, metric) or (value, value)
+    low, high = interval(scored, metric) or (None, None)
     return {"name": metric.name, "value": value, "low": low, "high": high, "of": metric.most, "answers": len(over)}
 
 
@@ -88,7 +88,7 @@ def tables(report: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
         [
             row["name"],
             f"{row['value']:.3f}",
-            f"{row['low']:.3f}-{row['high']:.3f}",
+            _between(row["low"], row["high"]),
             f"{row['of']:g}",
             str(row["answers"]),
         ]
@@ -104,10 +104,14 @@ def tables(report: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
     found = [("Scores", own)]
     if report["published"]:
         found.append(("Beside published figures", beside))
-    if agreed := report["self_consistency"]:
-        found.append(("Votes of one judge among each other", _facts(agreed)))
-    if people := report["against_people"]:
-        found.append(("The judge against people", _facts(people)))
+    for heading, part in (
+        ("Votes of one judge among each other", "self_consistency"),
+        ("The judge against people", "against_people"),
+    ):
+        if by_criterion := report[part]:
+            names = list(next(iter(by_criterion.values())))
+            rows = [[name, *(_number(of[each]) for each in names)] for name, of in by_criterion.items()]
+            found.append((heading, [["", *(name.replace("_", " ") for name in names)], *rows]))
     generation, scoring = report["generation"], report["scoring"]
     settings = {
         "subset": report["subset"] or "all", **report["versions"],
@@ -118,17 +122,23 @@ def tables(report: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
     return [*found, ("Settings", _facts(settings))]
 
 
+def _number(value: object) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _between(low: float | None, high: float | None, sign: str = "", word: str = "-") -> str:
+    """An interval; a dash where there are too few questions for one."""
+    return "-" if low is None or high is None else f"{low:{sign}.3f}{word}{high:{sign}.3f}"
+
+
 def _facts(facts: dict[str, Any]) -> list[list[str]]:
-    rows = [
-        [key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value)]
-        for key, value in facts.items()
-    ]
+    rows = [[key.replace("_", " "), _number(value)] for key, value in facts.items()]
     return [["", ""], *rows]
 
 
 def warnings(report: dict[str, Any]) -> list[str]:
     """What a reader must not overlook."""
-    counts, scoring = report["answers"], report.get("scoring", {})
+    counts, scoring = report["answers"], report["scoring"]
     said = []
     if counts["missing"]:
         said.append(f"{counts['missing']} answers weren't there and aren't scored.")
@@ -140,7 +150,7 @@ def warnings(report: dict[str, Any]) -> list[str]:
         said.append(f"{scoring['malformed']} answers of the judge weren't of the schema and were asked for again.")
     if scoring.get("as_published"):
         said.append("As published: with the defects of the authors' scorer, for comparison with old tables.")
-    if (rewriter := report.get("generation", {}).get("prompt_rewriting")) is not None:
+    if (rewriter := report["generation"].get("prompt_rewriting")) is not None:
         said.append(f"Prompts were rewritten by {rewriter}; published figures without that are lower.")
     return said
 
@@ -220,39 +230,59 @@ def write(
     write_atomically(folder / "report.html", page(report, benchmark, questions, scored).encode())
 
 
-def compared(one: Path, two: Path, metrics: Sequence[Metric]) -> list[list[str]]:
-    """Two reports of one benchmark side by side, as rows of which the first is the head.
+def compared(first: dict[str, Any], second: dict[str, Any], metrics: Sequence[Metric]) -> list[list[str]]:
+    """Two reports of one benchmark side by side, on the questions that both have, as rows of which the first is the head.
 
     Raises:
-        InputError: no reports, or of two benchmarks.
+        InputError: they are of two benchmarks, or have no question in common.
     """
-    first, second = load(one), load(two)
     if (first["benchmark"], first["subset"]) != (second["benchmark"], second["subset"]):
-        said = " and ".join(f"{each['benchmark']} {each['subset']}".strip() for each in (first, second))
-        raise InputError(f"these are reports of {said}; only one benchmark can be compared")
+        told = " and ".join(f"{each['benchmark']} {each['subset']}".strip() for each in (first, second))
+        raise InputError(f"these are reports of {told}; only one benchmark can be compared")
     own, other = (scored_in(each) for each in (first, second))
     rows = [["", "A", "B", "B - A", "95 % interval", "p", "questions", ""]]
     for metric in metrics:
         found = compare(own, other, metric)
-        if found is None:
-            continue
-        means = [f"{estimate(each, metric) or 0:.3f}" for each in (own, other)]
-        rows.append([
-            metric.name, *means, f"{found.difference:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}", f"{found.p:.4f}",
-            str(found.questions), "significant" if found.p < 0.05 else "may be chance",
-        ])  # fmt: skip
+        if found is not None:
+            rows.append([
+                metric.name, f"{found.one:.3f}", f"{found.two:.3f}", f"{found.difference:+.3f}",
+                _between(found.low, found.high, "+", " to "), f"{found.p:.4f}", str(found.questions),
+                "significant" if found.p < 0.05 else "may be chance",
+            ])  # fmt: skip
+    if len(rows) == 1:
+        raise InputError("the two reports have no question in common that both have scored")
     return rows
+
+
+def otherwise(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Settings of scoring in which two reports differ, a line each."""
+    counts = ("calls", "malformed", "failed")
+    one, two = ({key: value for key, value in each["scoring"].items() if key not in counts} for each in (first, second))
+    return [
+        f"{key}: {one.get(key)} in A, {two.get(key)} in B" for key in {**one, **two} if one.get(key) != two.get(key)
+    ]
 
 
 def load(path: Path) -> dict[str, Any]:
     """A report, by its file or its folder; raises `InputError` where it is none."""
     path = path / "report.json" if path.is_dir() else path
     report = read_json(path)
-    if not isinstance(report, dict) or not {"benchmark", "items", "subset"} <= set(report):
+    wanted = {"benchmark", "items", "subset", "model", "scoring"}
+    if not isinstance(report, dict) or not wanted <= set(report) or not isinstance(report["benchmark"], str):
         raise InputError(f"{path}: not a report of duogen eval")
+    try:
+        scored_in(report)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: its items aren't scores of duogen eval ({type(error).__name__}: {error})") from error
     return report
 
 
 def scored_in(report: dict[str, Any]) -> list[Scored]:
     fields = ("subsets", "votes", "faults")
-    return [Scored(**{**each, **{name: tuple(each[name]) for name in fields}}) for each in report["items"]]
+    return [
+        Scored(**{
+            **each, **{name: tuple(each[name]) for name in fields},
+            "values": {key: float(value) for key, value in each["values"].items()},
+        })
+        for each in report["items"]
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ OUTPUT/report.json, .md, .html
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from duogen.errors import DuoGenError, InputError, needed
 from duogen.evaluation.public import generate, report
 from duogen.evaluation.public.geneval import GenEval
-from duogen.evaluation.public.item import Benchmark, Judged, Question, read_json, records
+from duogen.evaluation.public.item import Benchmark, Judged, Question, records
 from duogen.evaluation.public.judge import Judge, Meter
 from duogen.evaluation.public.scoring import ByDetector, ByJudge, Scorer, against_people, metered, score
 
@@ -72,10 +73,29 @@ def run(kind: type[Benchmark], options: Options) -> None:
         InputError: an option, the data set or the folder can't be used.
         DuoGenError: a server can't be used any longer.
     """
+    if options.output.exists() and not options.output.is_dir():
+        raise InputError(f"{options.output}: is a file; choose a folder with -o")
+    known = generate.noted(options.output)
     model = "duogen-default" if options.model is None else options.model.resolve().name
+    if options.model is None and options.step == "score" and known is not None:
+        model = known["model"]
     benchmark = kind(options.output / "answers", model, options.subset)
+    if known is not None and (known["benchmark"], known["subset"], known["model"]) != (
+        kind.name,
+        benchmark.subset,
+        model,
+    ):
+        told = " ".join(filter(None, (known["benchmark"], known["subset"], "of", known["model"])))
+        raise InputError(
+            f"{options.output}: holds answers to {told}; choose another folder, or the same benchmark, subset and model"
+        )
     questions = chosen(list(benchmark.questions(options.data)), options.limit)
     samples = options.samples or benchmark.samples
+    if samples > 1 and not benchmark.many:
+        raise InputError(f"--samples: {benchmark.title}'s layout has a place for one answer to each question")
+    shard = _shard(options.shard)
+    if shard[1] > 1 and options.step != "generate":
+        raise InputError("--shard shares generating: add --step generate, and score once when all are done")
     if options.dry_run:
         print(_estimate(benchmark, questions, samples, options))
         return
@@ -119,10 +139,19 @@ def _generate(benchmark: Benchmark, questions: Sequence[Question], samples: int,
     options.output.mkdir(parents=True, exist_ok=True)
     rewriter = None
     if options.rewriter is not None:
-        needed("chat", "openai")
+        needed("eval", "openai")
         path = options.output / "rewritten.jsonl"
-        rewriter = Judge(options.rewriter, options.rewriter_url, path, options.tries, rules=generate.REWRITE)
-    how = generate.Generation(settings, options.max_pictures, options.seed, rewriter, _shard(options.shard))
+        rewriter = Judge(
+            options.rewriter,
+            options.rewriter_url,
+            path,
+            options.tries,
+            rules=generate.REWRITE,
+            api_key=os.environ.get("DUOGEN_JUDGE_KEY"),
+        )
+    how = generate.Generation(
+        settings, options.max_pictures, options.seed, rewriter, _shard(options.shard), options.memory
+    )
     facts = {"benchmark": benchmark.name, "subset": benchmark.subset, "model": benchmark.model}
     generate.begin(options.output, facts | {"generation": how.facts(agent)})
     failed = generate.generate(benchmark, questions, samples, agent, how, _progress("answers"))
@@ -138,16 +167,15 @@ def _score(benchmark: Benchmark, questions: Sequence[Question], samples: int, op
         benchmark, questions, samples, scorer, options.workers if isinstance(benchmark, Judged) else 1, options.partial,
         _progress("scored"),
     )  # fmt: skip
-    people = None
+    people = {}
     if options.labels is not None:
         people = against_people(scored, records(options.labels, ("*.jsonl",), ("id", "criterion", "score")))
-        if people is None:
+        if not people:
             raise InputError(f"{options.labels}: rates nothing that was scored")
-    note = options.output / "run.json"
-    generation = read_json(note)["generation"] if note.exists() else {"made": "elsewhere"}
-    facts = {"generation": generation, "scoring": scorer.facts}
+    known = generate.noted(options.output)
+    facts = {"generation": {"made": "elsewhere"} if known is None else known["generation"], "scoring": scorer.facts}
     missing = len(questions) * samples - len(scored)
-    made = report.build(benchmark, scored, facts, missing, people)
+    made = report.build(benchmark, scored, facts, missing, scorer.agreement, people)
     report.write(options.output, made, benchmark, questions, scored)
     print(json.dumps(made, ensure_ascii=False, indent=2) if options.as_json else report.markdown(made))
     print(options.output / "report.html", file=sys.stderr)
@@ -168,11 +196,12 @@ def _scorer(benchmark: Benchmark, options: Options) -> Scorer:
     assert isinstance(benchmark, Judged)
     if options.judge is None:
         raise InputError(f"{benchmark.title} is scored by a judge: --judge NAME, and its server with --judge-url")
-    needed("chat", "openai")
+    needed("eval", "openai")
     chosen_temperature = (0.0 if options.votes == 1 else 1.0) if options.temperature is None else options.temperature
     judge = Judge(
         options.judge, options.judge_url, options.output / "judge.jsonl", options.tries,
         options.max_side or benchmark.side, None if chosen_temperature < 0 else chosen_temperature, options.seed, options.timeout,
+        api_key=os.environ.get("DUOGEN_JUDGE_KEY"),
     )  # fmt: skip
     return ByJudge(benchmark, judge, options.votes, options.as_published)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from duogen.document import Picture
 from duogen.errors import InputError
 from duogen.evaluation.public.generate import stand_in
 from duogen.evaluation.public.geneval import Colours, Detector, kept, verdict
-from duogen.evaluation.public.item import Answer, Benchmark, Judged, Question, pictures_of
-from duogen.evaluation.public.judge import Judge, Meter, voted
+from duogen.evaluation.public.item import Answer, Benchmark, Judged, Question, Row, pictures_of
+from duogen.evaluation.public.judge import Judge, Meter, Unjudged, forgiving
 from duogen.evaluation.public.statistics import Against, Agreement, Scored, against, agreement
 from duogen.journal import Journal
 
@@ -27,6 +28,10 @@ class Scorer(Protocol):
     @property
     def facts(self) -> dict[str, Any]:
         """What the scores depend on, and what was counted on the way, for the report."""
+
+    @property
+    def agreement(self) -> dict[str, Agreement]:
+        """How alike several ratings of one answer are, by criterion."""
 
 
 @dataclass
@@ -43,18 +48,28 @@ class ByJudge:
     as_published: bool = False
 
     def __call__(self, question: Question, sample: int, answer: Answer) -> Scored:
-        scoring = partial(self.benchmark.judge, question, answer)
-        votes, faults = voted(self.judge, f"{question.id}/{sample}", self.votes, scoring)
-        if not votes and self.as_published and (made := self.benchmark.published_failure(question)) is not None:
-            votes = [made]
-        keys = dict.fromkeys(key for vote in votes for key in vote)
+        votes, faults = [], []
+        for vote in range(self.votes):
+            ask = self.judge.about(f"{question.id}/{sample}", vote)
+            if self.as_published:
+                ask = forgiving(ask, partial(self.benchmark.published_answer, question))
+            try:
+                votes.append(self.benchmark.judge(question, answer, ask))
+            except Unjudged as why:
+                faults.append(str(why))
         values = {}
-        for key in keys:
-            said = [vote[key] for vote in votes if key in vote]
-            values[key] = sum(said) / len(said)
+        for key in dict.fromkeys(key for vote in votes for key in vote):
+            told = [vote[key] for vote in votes if key in vote]
+            values[key] = sum(told) / len(told)
         if self.as_published and values:
             values = self.benchmark.as_published(values)
         return Scored(question.id, sample, question.group, values, question.subsets, tuple(votes), tuple(faults))
+
+    @property
+    def agreement(self) -> dict[str, Agreement]:
+        """How alike the judge's own votes are, by criterion."""
+        found = {name: agreement(units) for name, units in self.judge.ratings().items()}
+        return {name: each for name, each in found.items() if each is not None}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -78,23 +93,29 @@ class ByDetector:
         self._journal = Journal(self.path)
         self._about = f"{self.detector.about}, {self.colours.about}"
         for record in self._journal:
-            if record["by"] == self._about:
-                self._known[record["id"], record["sha256"]] = record
+            if record.get("by") == self._about and record.keys() >= {"wanted", "sha256", "right", "why"}:
+                self._known[record["wanted"], record["sha256"]] = record
 
     def __call__(self, question: Question, sample: int, answer: Answer) -> Scored:
         picture: Picture = pictures_of(answer)[0]
-        record = self._known.get((question.id, picture.sha256))
+        wanted = json.dumps(question.facts, sort_keys=True)
+        record = self._known.get((wanted, picture.sha256))
         if record is None:
             image = picture.image()
             found = kept(self.detector(image), question.group)
             right, why = verdict(image, found, question.facts, self.colours)
-            record = {"id": question.id, "sha256": picture.sha256, "by": self._about, "right": right, "why": why}
+            record = {"wanted": wanted, "sha256": picture.sha256, "by": self._about, "right": right, "why": why}
             self._journal.append(record)
         return Scored(question.id, sample, question.group, {"correct": float(record["right"])}, notes=record["why"])
 
     @property
     def facts(self) -> dict[str, Any]:
         return {"detector": self.detector.about, "colours": self.colours.about}
+
+    @property
+    def agreement(self) -> dict[str, Agreement]:
+        """None: it says the same each time."""
+        return {}
 
 
 def score(
@@ -133,7 +154,7 @@ def score(
                 on_done(done, len(there))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    benchmark.record(scored)
+    benchmark.record(questions, scored)
     return scored
 
 
@@ -150,26 +171,26 @@ def metered(benchmark: Judged, questions: Sequence[Question], samples: int, vote
     return meter, missing
 
 
-def self_consistency(scored: Iterable[Scored]) -> Agreement | None:
-    """How alike a judge's own votes are."""
-    return agreement([vote[key] for vote in each.votes if key in vote] for each in scored for key in each.values)
-
-
-def against_people(scored: Iterable[Scored], rows: Iterable[tuple[str, Any, dict[str, Any]]]) -> Against | None:
-    """A judge beside people's ratings.
+def against_people(scored: Iterable[Scored], rows: Iterable[Row]) -> dict[str, Against]:
+    """A judge beside people's ratings, by criterion.
 
     Args:
         rows: of `records`, with ``id``, ``criterion``, ``score`` and, where it isn't the first, ``sample``; several of one are averaged.
 
     Raises:
-        InputError: a score that is no number.
+        InputError: a score or a sample that is no number.
     """
-    said: dict[tuple[str, int, str], list[float]] = {}
+    told: dict[tuple[str, int, str], list[float]] = {}
     for where, _, row in rows:
-        if isinstance(row["score"], bool) or not isinstance(row["score"], int | float):
-            raise InputError(f"{where}: the score is no number: {row['score']!r}")
-        said.setdefault((str(row["id"]), int(row.get("sample", 0)), str(row["criterion"])), []).append(row["score"])
-    return against([
-        (key, value, sum(said[at]) / len(said[at]))
-        for each in scored for key, value in each.values.items() if (at := (each.id, each.sample, key)) in said
-    ])  # fmt: skip
+        rating, sample = row["score"], row.get("sample", 0)
+        if isinstance(rating, bool) or not isinstance(rating, int | float) or not abs(rating) < 1e6:
+            raise InputError(f"{where}: the score is no number: {str(rating)[:60]!r}")
+        if type(sample) is not int:
+            raise InputError(f"{where}: the sample is no number: {sample!r}")
+        told.setdefault((str(row["id"]), sample, str(row["criterion"])), []).append(float(rating))
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for each in scored:
+        for key, value in each.values.items():
+            if ratings := told.get((each.id, each.sample, key)):
+                pairs.setdefault(key, []).append((value, sum(ratings) / len(ratings)))
+    return {key: found for key, of in pairs.items() if (found := against(of)) is not None}

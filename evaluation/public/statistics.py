@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,13 @@ def estimate(scored: Iterable[Scored], metric: Metric, digits: int | None = None
 
 
 def interval(scored: Iterable[Scored], metric: Metric, seed: int = 0) -> tuple[float, float] | None:
-    """A 95 % interval by bootstrap over questions, within groups where the figure is a mean over groups."""
+    """A 95 % interval by bootstrap over questions, within groups where the figure is a mean over groups.
+
+    Where few questions are drawn from, their means vary too little, by sqrt((n - 1) / n); that is made up for.
+
+    Returns:
+        None where a group has a single question: what others would have given can't be known from it.
+    """
     scored = metric.over(scored)
     rng = np.random.default_rng(seed)
     order = {name: place for place, name in enumerate(sorted({each.id for each in scored}))}
@@ -77,38 +84,50 @@ def interval(scored: Iterable[Scored], metric: Metric, seed: int = 0) -> tuple[f
         strata[each.group if metric.by_group else ""].add(order[each.id])
     weights = np.zeros((DRAWS, len(order)))
     for _, members in sorted(strata.items()):
-        places = sorted(members)
-        weights[:, places] = rng.multinomial(len(places), [1 / len(places)] * len(places), DRAWS)
+        weights[:, sorted(members)] = _drawn(rng, len(members))
     means = []
     for key in metric.keys:
-        rows = [each for each in scored if key in each.values]
+        groups: defaultdict[str, list[Scored]] = defaultdict(list)
+        for each in scored:
+            if key in each.values:
+                groups[each.group if metric.by_group else ""].append(each)
         inner = []
-        for group in sorted({each.group if metric.by_group else "" for each in rows}):
-            own = [each for each in rows if not metric.by_group or each.group == group]
+        for _, own in sorted(groups.items()):
+            questions = len({each.id for each in own})
+            if questions < 2:
+                return None
+            values = np.array([each.values[key] for each in own])
             drawn = weights[:, [order[each.id] for each in own]]
             total = drawn.sum(1)
-            sums = drawn @ np.array([each.values[key] for each in own])
-            inner.append(np.divide(sums, total, out=np.full(DRAWS, np.nan), where=total > 0))
+            mean = np.divide(drawn @ values, total, out=np.full(DRAWS, values.mean()), where=total > 0)
+            inner.append(_widened(mean, values.mean(), questions))
         if inner:
-            table = np.array(inner)  # a draw may leave a criterion, or a group of it, without a question
-            there = np.isfinite(table)
-            counts = there.sum(0)
-            means.append(
-                np.divide(np.where(there, table, 0).sum(0), counts, out=np.full(DRAWS, np.nan), where=counts > 0)
-            )
+            means.append(np.mean(inner, 0))
     if not means:
         return None
-    drawn = np.mean(means, 0)
-    low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
+    low, high = np.quantile(np.mean(means, 0), (0.025, 0.975))
     return float(low), float(high)
 
 
-class Difference(NamedTuple):
-    """How far B is above A on the questions that both have; the chance of as much between two models that are alike."""
+def _drawn(rng: np.random.Generator, count: int) -> Any:
+    """How often each of so many questions is drawn, [DRAWS, count]."""
+    return rng.multinomial(count, [1 / count] * count, DRAWS)
 
+
+def _widened(drawn: Any, mean: float, count: int) -> Any:
+    """Drawn means, as far from the mean as those of so many questions would be."""
+    return mean + (drawn - mean) * sqrt(count / (count - 1))
+
+
+class Difference(NamedTuple):
+    """How far B is above A on the questions that both have, with the means of both there; the chance of as much between two models that
+    are alike. `low` and `high` are None where a group has a single question."""
+
+    one: float
+    two: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     questions: int
 
@@ -120,32 +139,37 @@ def compare(one: Sequence[Scored], two: Sequence[Scored], metric: Metric, seed: 
         None where they have no question in common.
     """
     first, second = (_by_question(metric.over(scored)) for scored in (one, two))
-    terms: defaultdict[str, float] = defaultdict(float)
+    shares: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
     group_of: dict[str, str] = {}
     keys = [key for key in metric.keys if any(key in first[q][1] and key in second[q][1] for q in first if q in second)]
     for key in keys:
-        common = [q for q in first if q in second and key in first[q][1] and key in second[q][1]]
         groups: defaultdict[str, list[str]] = defaultdict(list)
-        for q in common:
-            groups[first[q][0] if metric.by_group else ""].append(q)
+        for q in first:
+            if q in second and key in first[q][1] and key in second[q][1]:
+                groups[first[q][0] if metric.by_group else ""].append(q)
         for group, members in groups.items():
+            share = 1 / (len(keys) * len(groups) * len(members))
             for q in members:
                 group_of[q] = group
-                share = len(keys) * len(groups) * len(members)
-                terms[q] += (second[q][1][key] - first[q][1][key]) / share
-    if not terms:
+                shares[q].append((share, first[q][1][key], second[q][1][key]))
+    if not shares:
         return None
+    terms = {q: sum(share * (b - a) for share, a, b in shares[q]) for q in sorted(shares)}
+    mean_one = float(sum(share * a for of in shares.values() for share, a, _ in of))
+    mean_two = float(sum(share * b for of in shares.values() for share, _, b in of))
     rng = np.random.default_rng(seed)
-    total = sum(terms.values())
-    drawn = np.zeros(DRAWS)
+    drawn, known = np.zeros(DRAWS), True
     for group in sorted(set(group_of.values())):
-        own = np.array([terms[q] for q in sorted(terms) if group_of[q] == group])
-        drawn += rng.multinomial(len(own), [1 / len(own)] * len(own), DRAWS) @ own
-    values = np.array([terms[q] for q in sorted(terms)])
+        own = np.array([terms[q] for q in terms if group_of[q] == group])
+        known = known and len(own) > 1
+        if known:
+            drawn += _widened(_drawn(rng, len(own)) @ own, own.sum(), len(own))
+    values = np.array(list(terms.values()))
+    total = float(values.sum())
     swapped = rng.choice([-1.0, 1.0], (5 * DRAWS, len(values))) @ values
     as_far = int((np.abs(swapped) >= abs(total) - 1e-12).sum())
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Difference(float(total), float(low), float(high), (1 + as_far) / (1 + len(swapped)), len(terms))
+    low, high = (float(each) for each in np.quantile(drawn, (0.025, 0.975))) if known else (None, None)
+    return Difference(mean_one, mean_two, total, low, high, (1 + as_far) / (1 + len(swapped)), len(terms))
 
 
 def _by_question(scored: Iterable[Scored]) -> dict[str, tuple[str, dict[str, float]]]:
@@ -186,11 +210,13 @@ def agreement(ratings: Iterable[Sequence[float]]) -> Agreement | None:
 
 def krippendorff(units: Sequence[Sequence[float]]) -> float | None:
     """Krippendorff's alpha for interval data (2011, "Computing Krippendorff's alpha-reliability"); None where all values are one."""
+    middle = float(np.mean([value for unit in units for value in unit]))
+    units = [[value - middle for value in unit] for unit in units]
     values = np.array([value for unit in units for value in unit])
     count = len(values)
     observed = sum(2 * _squares(unit) / (len(unit) - 1) for unit in units) / count
     expected = 2 * _squares(values) / (count * (count - 1))
-    return None if expected == 0 else float(1 - observed / expected)
+    return None if expected < 1e-12 else float(1 - observed / expected)
 
 
 def _squares(values: Sequence[float] | Any) -> float:
@@ -201,32 +227,24 @@ def _squares(values: Sequence[float] | Any) -> float:
 
 @dataclass
 class Against:
-    """A judge beside people, on `items` ratings that both gave."""
+    """A judge beside people, on `items` answers that both rated."""
 
     items: int
     pearson: float | None
     spearman: float | None
     mean_difference: float
     within_one: float
-    criteria: dict[str, int] = field(default_factory=dict)
 
 
-def against(pairs: Sequence[tuple[str, float, float]]) -> Against | None:
-    """A judge against people.
-
-    Args:
-        pairs: criterion, the judge's score, people's score.
-    """
+def against(pairs: Sequence[tuple[float, float]]) -> Against | None:
+    """A judge's scores, each with people's."""
     if not pairs:
         return None
-    ours, theirs = (np.array([pair[place] for pair in pairs], dtype=float) for place in (1, 2))
+    ours, theirs = np.array(pairs, dtype=float).T
     gaps = np.abs(ours - theirs)
-    criteria: defaultdict[str, int] = defaultdict(int)
-    for pair in pairs:
-        criteria[pair[0]] += 1
     return Against(
         len(pairs), _correlation(ours, theirs), _correlation(_ranks(ours), _ranks(theirs)), float(gaps.mean()),
-        float((gaps <= 1).mean()), dict(criteria),
+        float((gaps <= 1).mean()),
     )  # fmt: skip
 
 

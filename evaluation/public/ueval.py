@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +21,7 @@ from duogen.evaluation.public.item import (
     picture_in,
     pictures_of,
     read_json,
-    records,
+    said,
     text_of,
     write_json,
 )
@@ -46,29 +47,34 @@ class UEval(Judged):
 
     name = "ueval"
     title = "UEval"
+    files = ("*.parquet", "*.jsonl", "ueval.json")
+    fields = ("id", "prompt", "task")
     source = "Li et al. 2026, arXiv 2601.22155; github.com/zlab-princeton/UEval (MIT)"
     remarks = (
         "The criteria are the authors'; the judge's prompts around them are ours, in our own words. 'Not sure' is not met, as published.",
         "An answer's score is the mean of its shares of text criteria and of picture criteria; in percent in the published tables.",
     )
     metrics = (
-        Metric("average", ("text", "pictures"), by_group=True),
+        Metric("average", ("score",), by_group=True),
         Metric("text", ("text",)),
         Metric("pictures", ("pictures",)),
-        *(Metric(task, ("text", "pictures"), within=task) for task in TASKS),
+        *(Metric(task, ("score",), within=task) for task in TASKS),
     )
 
-    def questions(self, data: Path | None) -> Iterator[Question]:
-        for where, _, row in records(data, ("*.parquet", "*.jsonl", "ueval.json"), ("id", "prompt", "task")):
-            rubrics = {}
-            for kind in ("text_rubrics", "image_rubrics"):
-                said = row.get(kind) or []
-                if not isinstance(said, list):
-                    raise InputError(f"{where}: {kind} isn't a list")
-                rubrics[kind] = [str(each["criterion"] if isinstance(each, dict) else each) for each in said]
-            if not any(rubrics.values()):
-                raise InputError(f"{where}: has no criteria")
-            yield Question(named(row["id"], where), str(row["task"]).lower(), (str(row["prompt"]),), rubrics)
+    def question(self, where: str, folder: Path, row: dict[str, Any]) -> Question:
+        rubrics: dict[str, Any] = {"id": row["id"]}
+        for kind in ("text_rubrics", "image_rubrics"):
+            listed = row.get(kind) or []
+            if not isinstance(listed, list):
+                raise InputError(f"{where}: {kind} isn't a list")
+            rubrics[kind] = [
+                said({kind: each["criterion"] if isinstance(each, dict) else each}, kind, where) for each in listed
+            ]
+        if not rubrics["text_rubrics"] and not rubrics["image_rubrics"]:
+            raise InputError(f"{where}: has no criteria")
+        return Question(
+            named(row["id"], where), said(row, "task", where).lower(), (said(row, "prompt", where),), rubrics
+        )
 
     def place(self, question: Question, sample: int) -> Path:
         return self.folder / "answers" / f"{question.id}.json"
@@ -78,8 +84,20 @@ class UEval(Judged):
         for number, picture in enumerate(pictures_of(answer), 1):
             names.append(f"images/{question.id}_{number}{FORMATS[picture.format]}")
             write_atomically(self.folder / names[-1], picture.data)
-        body = {"id": question.id, "text_answer": text_of(answer), "image_answer": names}
+        body = {"id": question.facts["id"], "text_answer": text_of(answer), "image_answer": names}
         write_json(self.place(question, sample), body)
+
+    def has(self, question: Question, sample: int) -> bool:
+        """Answers that were made elsewhere may lie in ``outputs.json`` alone."""
+        return super().has(question, sample) or question.id in self._elsewhere
+
+    @cached_property
+    def _elsewhere(self) -> dict[str, Any]:
+        path = self.folder / "outputs.json"
+        rows = read_json(path) if path.is_file() else []
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise InputError(f"{path}: isn't a list of answers")
+        return {str(row.get("id")): row for row in rows}
 
     def finish(self, questions: Sequence[Question]) -> None:
         """``outputs.json``: what the authors' scorer reads."""
@@ -87,7 +105,7 @@ class UEval(Judged):
 
     def read(self, question: Question, sample: int) -> Answer:
         path = self.place(question, sample)
-        body = read_json(path)
+        body = read_json(path) if path.is_file() else self._elsewhere[question.id]
         try:
             return (
                 str(body["text_answer"]),
@@ -98,12 +116,12 @@ class UEval(Judged):
 
     def judge(self, question: Question, answer: Answer, ask: Ask) -> dict[str, float]:
         values: dict[str, float] = {}
-        asked, said = f"The question: {question.text}", f"The answer's text: {text_of(answer) or '(none)'}"
+        asked, told = f"The question: {question.text}", f"The answer's text: {text_of(answer) or '(none)'}"
         shown: dict[str, list[Part]] = {
             # The pictures of closed questions are judged without the text, as published.
-            "text": [asked, said],
+            "text": [asked, told],
             "pictures": [
-                asked, *([said] if question.group not in TASKS or question.group in OPEN else []),
+                asked, *([told] if question.group not in TASKS or question.group in OPEN else []),
                 *(numbered(tuple(pictures_of(answer))) or ["The answer has no picture."]),
             ],
         }  # fmt: skip
@@ -114,7 +132,7 @@ class UEval(Judged):
                     for number, criterion in enumerate(criteria, 1)
                 ]
                 values[key] = sum(each.criteria_met is True for each in met) / len(met)
-        return values
+        return values | {"score": sum(values.values()) / len(values)}
 
 
 _MET = Met(reasons="x" * 200, criteria_met=True)

@@ -172,20 +172,44 @@ def test_layout_and_results(tmp_path: Path, picture: Picture) -> None:
     assert bench.has(question, 3) and bench.read(question, 3) == (picture,)
     assert (tmp_path / "00180/samples/0003.png").read_bytes() == picture.data
     assert json.loads((tmp_path / "00180/metadata.jsonl").read_text()) == question.facts
-    bench.record([Scored("00180", 3, "counting", {"correct": 0.0}, notes="3 clock, wanted less than 3")])
+    bench.record([question], [Scored("00180", 3, "counting", {"correct": 0.0}, notes="3 clock, wanted less than 3")])
     (line,) = (tmp_path / "results.jsonl").read_text().splitlines()
     row = json.loads(line)
     assert row["tag"] == "counting" and row["correct"] is False and row["filename"].endswith("00180/samples/0003.png")
     assert set(row) == {"filename", "tag", "prompt", "correct", "reason", "metadata", "details"}
 
 
-def test_bad_prompts(tmp_path: Path) -> None:
-    path = tmp_path / "evaluation_metadata.jsonl"
-    path.write_text(
-        '{"tag": "colors", "include": [], "prompt": "x"}\n{"tag": "shapes", "include": [], "prompt": "x"}\n'
-    )
-    with pytest.raises(InputError, match="record 2: no such tag: 'shapes'"):
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"tag": "shapes", "include": []}, "no such tag: 'shapes'"),
+        ({"tag": "colors", "include": [{"class": "dog"}]}, "isn't of the format"),
+        ({"tag": "colors", "include": [one("dragon")]}, "no clause of GenEval"),
+        ({"tag": "colors", "include": [one("dog", "2")]}, "no clause of GenEval"),  # type: ignore[arg-type]
+        ({"tag": "colors", "include": [one("dog", color="beige")]}, "no colour of GenEval's: 'beige'"),
+        ({"tag": "position", "include": [one("dog", position=["above", 0])]}, "no position"),
+        ({"tag": "position", "include": [one("dog"), one("cat", position=["near", 0])]}, "no position"),
+        ({"tag": "colors", "include": None}, "isn't of the format"),
+        ({"tag": "colors", "include": [], "prompt": 7}, "its prompt is no text: 7"),
+    ],
+)
+def test_bad_prompts(tmp_path: Path, row: dict[str, Any], told: str) -> None:
+    good = {"tag": "colors", "include": [one("dog")], "prompt": "x"}
+    lines = [json.dumps(good), json.dumps({"prompt": "x"} | row)]
+    (tmp_path / "evaluation_metadata.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"record 2: .*{told}"):
         list(GenEval(tmp_path, "m").questions(tmp_path))
+
+
+def test_pictures_of_another_prompt_don_t_count(tmp_path: Path, picture: Picture) -> None:
+    bench = GenEval(tmp_path, "m")
+    question = next(bench.questions(None))
+    bench.write(question, 0, (picture,))
+    assert bench.has(question, 0)
+    (tmp_path / "00000/metadata.jsonl").write_text(json.dumps(question.facts | {"prompt": "a photo of a cow"}))
+    assert not bench.has(question, 0)
+    (tmp_path / "00000/metadata.jsonl").unlink()
+    assert bench.has(question, 0), "made elsewhere"
 
 
 def test_masks_of_numpy_are_boxes_around_them() -> None:

@@ -15,7 +15,8 @@ from loopback import completion, serving
 from PIL import Image
 
 from duogen.document import Picture
-from duogen.errors import DuoGenError
+from duogen.errors import DuoGenError, InputError
+from duogen.evaluation.public.comm import expected
 from duogen.evaluation.public.editing import Edit, ImgEdit
 from duogen.evaluation.public.generate import stand_in
 from duogen.evaluation.public.item import Question
@@ -29,8 +30,9 @@ from duogen.evaluation.public.judge import (
     picture_tokens,
     scale,
 )
-from duogen.evaluation.public.scoring import ByJudge, against_people, self_consistency
+from duogen.evaluation.public.scoring import ByJudge, against_people
 from duogen.evaluation.public.statistics import Metric, estimate
+from duogen.evaluation.public.ueval import Met
 
 from .scripted import fair, judge
 
@@ -52,6 +54,7 @@ def malformed() -> list[str]:
         '{"reasons": "x", "good": NaN, "bad": 2}', '{"reasons": "x", "good": Infinity, "bad": 2}', '{"reasons": "x", "good": [7], "bad": 2}',
         '{"reasons": 3, "good": 7, "bad": 2}', '{"good": 7, "bad": 2}', "```json\n{\n```", '{"reasons": "x", "good": 7e2, "bad": 2}',
         '{"score": [7, 2], "reasoning": "x"}', "<think>7</think>", '{"reasons": "x", "Good": 7, "Bad": 2}', "good=7;bad=2",
+        '```json\n{"reasons": "x", "good": 7, "bad": 2}\n```\nOn reflection, I can\'t judge this.', '{"reasons": "x", "good": 11, "good": 7, "bad": 2}',
         '{"reasons": "x", "good": {"score": 7}, "bad": 2}', '{"reasons": "x", "good": "seven", "bad": "two"}',
     ]  # fmt: skip
     whole, draw = json.dumps(GOOD), random.Random(0)
@@ -104,18 +107,35 @@ def test_a_malformed_answer_is_asked_for_again(tmp_path: Path) -> None:
 
 def test_refusals_timeouts_and_limits(tmp_path: Path) -> None:
     """A refused or silent request is noted, and the run goes on; a server that is gone ends it, and nothing is lost."""
-    script: list[Any] = [400, 0.6, None, "I'm sorry, but I can't assist with that.", 429, json.dumps(GOOD), 401]
+    script: list[Any] = [
+        json.dumps(GOOD),
+        400,
+        0.6,
+        None,
+        "I'm sorry, but I can't assist with that.",
+        500,
+        429,
+        json.dumps(GOOD),
+        401,
+    ]
 
     def reply(path: str, body: bytes) -> Any:
-        said = script.pop(0)
-        if isinstance(said, float):
-            time.sleep(said)
+        told = script.pop(0)
+        if isinstance(told, float):
+            time.sleep(told)
             return completion("{}")
-        return completion(said)
+        return completion(told)
 
     with serving(reply) as url:
         one = Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", tries=1, timeout=0.3, retries=0)
-        for item, why in (("refused", "refused"), ("silent", "in time"), ("empty", "schema"), ("sorry", "schema")):
+        assert one.about("first", 0)(call()).good == 7  # type: ignore[attr-defined]
+        for item, why in (
+            ("refused", "refused"),
+            ("silent", "in time"),
+            ("empty", "schema"),
+            ("sorry", "schema"),
+            ("ill", "refused"),
+        ):
             with pytest.raises(Unjudged, match=why):
                 one.about(item, 0)(call())
         one.retries, one._client = 1, None
@@ -124,22 +144,50 @@ def test_refusals_timeouts_and_limits(tmp_path: Path) -> None:
             one.about("no key", 0)(call())
     with pytest.raises(DuoGenError, match="can't be reached"):
         Judge("m", "http://127.0.0.1:9/v1", tmp_path / "judge.jsonl", retries=0).about("gone", 0)(call())
-    assert one.counts == {"calls": 5, "malformed": 2, "failed": 4}
-    assert len((tmp_path / "judge.jsonl").read_text().splitlines()) == 5
+    assert one.counts == {"calls": 7, "malformed": 2, "failed": 5}
+    assert len((tmp_path / "judge.jsonl").read_text().splitlines()) == 7
+    # A later run asks once more for what wasn't answered, and for what had fewer tries than it gives.
+    script += [json.dumps(GOOD)] * 5
+    with serving(reply) as url:
+        again = Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", tries=1, timeout=0.3)
+        assert [again.about(item, 0)(call()).good for item in ("first", "refused", "silent", "ill")] == [7] * 4  # type: ignore[attr-defined]
+        with pytest.raises(Unjudged, match="schema"):
+            again.about("sorry", 0)(call())
+        patient = Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", tries=2, timeout=0.3)
+        assert patient.about("sorry", 0)(call()).good == 7 and len(script) == 1  # type: ignore[attr-defined]
 
 
 def test_a_server_that_never_answers_ends_the_run(tmp_path: Path) -> None:
-    def reply(path: str, body: bytes) -> Any:
+    """And one that refuses everything from the start: then it isn't the requests."""
+
+    def silent(path: str, body: bytes) -> Any:
         time.sleep(0.3)
         return completion("{}")
 
-    with serving(reply) as url:
-        one = Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", timeout=0.05, retries=0)
-        for number in range(4):
-            with pytest.raises(Unjudged):
-                one.about(str(number), 0)(call())
-        with pytest.raises(DuoGenError, match="5 times on end"):
-            one.about("4", 0)(call())
+    for reply in (silent, lambda path, body: completion(400)):
+        with serving(reply) as url:
+            one = Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", timeout=0.1, retries=0)
+            for number in range(4):
+                with pytest.raises(Unjudged):
+                    one.about(str(number), 0)(call())
+            with pytest.raises(DuoGenError, match="5 times on end"):
+                one.about("4", 0)(call())
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"[1]", b'{"choices": [{}]}', b"{", b'{"choices": 3}'])
+def test_what_is_no_chat_model_is_said_in_a_line(tmp_path: Path, body: bytes) -> None:
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    answer = (200, {"content-type": kind}, body)
+    told = "not as a chat model does; is its address right"
+    with serving(lambda path, asked: answer) as url, pytest.raises(DuoGenError, match=told):
+        Judge("m", url, tmp_path / "judge.jsonl", retries=0).about("x", 0)(call())
+
+
+def test_a_raw_answer_is_kept_whatever_is_in_it(tmp_path: Path) -> None:
+    with serving(lambda path, asked: completion("\ud800 and \0")) as url, pytest.raises(Unjudged):
+        Judge("m", f"{url}/v1", tmp_path / "judge.jsonl", tries=1).about("x", 0)(call())
+    (line,) = (tmp_path / "judge.jsonl").read_text().splitlines()
+    assert json.loads(line)["raw"] == ["\ud800 and \0"]
 
 
 def test_pictures_are_made_small_enough(tmp_path: Path) -> None:
@@ -185,14 +233,17 @@ def test_votes_agree_or_don_t(tmp_path: Path) -> None:
         and len(scored.faults) == 1
     )
     assert seeds == [40, 41, 42] and scorer.facts["failed"] == 1
-    agreed = self_consistency([scored])
-    assert agreed is not None and agreed.items == 5 and agreed.within_one == 1
-    rows = [
-        ("", None, {"id": "q", "criterion": "compliance", "score": 3}),
-        ("", None, {"id": "q", "criterion": "compliance", "score": 4}),
-    ]
+    agreed = scorer.agreement
+    assert set(agreed) == {"compliance", "seamlessness", "preservation"}, "what the judge said, not what was made of it"
+    assert (
+        agreed["compliance"].within_one == 1 and agreed["compliance"].exact == 0 and agreed["seamlessness"].exact == 1
+    )
+    rows = [("", Path(), {"id": "q", "criterion": "compliance", "score": score}) for score in (3, 4)]
     people = against_people([scored], rows)
-    assert people is not None and people.items == 1 and people.mean_difference == pytest.approx(1)
+    assert set(people) == {"compliance"} and people["compliance"].mean_difference == pytest.approx(1)
+    for wrong in (float("nan"), True, "5", None, 10**400):
+        with pytest.raises(InputError, match="the score is no number"):
+            against_people([scored], [("", Path(), {"id": "q", "criterion": "compliance", "score": wrong})])
 
 
 def test_an_answer_without_a_score_is_in_no_mean(tmp_path: Path) -> None:
@@ -217,6 +268,17 @@ def test_what_judging_would_take() -> None:
     for _ in range(3):
         bench.judge(question, stand_in(bench, question), meter)
     assert (meter.calls, meter.pictures) == (3, 6) and meter.read > 3 * (255 + 255) and meter.written > 100
+
+
+def test_no_description_of_no_picture_is_taken() -> None:
+    schema = expected(2)
+    assert schema.model_validate({"pictures": ["a", "b"]})
+    for wrong in ([], ["a"], ["a", ""], ["a", "b", "c"], ["a", 2]):
+        with pytest.raises(ValueError, match="pictures"):
+            schema.model_validate({"pictures": wrong})
+    for wrong in ("yes", 1, None, "Not sure"):
+        with pytest.raises(ValueError, match="criteria_met"):
+            Met.model_validate({"reasons": "", "criteria_met": wrong})
 
 
 def test_a_scale_refuses_what_is_no_number_of_it() -> None:

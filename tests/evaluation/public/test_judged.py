@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from duogen.document import Document, Picture
 from duogen.errors import InputError
 from duogen.evaluation.public.comm import CoMM, likeness, stepwise
 from duogen.evaluation.public.documents import Cooking200, HowTo500
-from duogen.evaluation.public.editing import GEdit, ImgEdit
+from duogen.evaluation.public.editing import GEdit, ImgEdit, Looks
 from duogen.evaluation.public.interleaved import ASPECTS, CRITERIA, InterleavedBench, OpenING
 from duogen.evaluation.public.item import Answer, Benchmark, Judged
+from duogen.evaluation.public.judge import Call, middling
 from duogen.evaluation.public.statistics import Scored, estimate
 from duogen.evaluation.public.ueval import UEval
 
@@ -76,9 +76,12 @@ def test_gedit(tmp_path: Path) -> None:
     assert found["en G_O (intersection)"] == pytest.approx((4 + 0) / 2, abs=1e-9) and found["cn G_O"] is None
     everything = list(GEdit(tmp_path, "m", "all").questions(data))
     assert [question.id for question in everything] == ["en-k1", "en-k2", "en-k3", "cn-k4"]
-    random = bench.published_failure(first)
-    assert random["G_O"] == pytest.approx(sqrt(random["G_SC"] * random["G_PQ"])) and random == bench.published_failure(
-        first
+    call = Call("looks", "", [], Looks, middling(Looks, 1))
+    made_up = bench.published_answer(first, call)
+    assert (
+        set(made_up) == {"naturalness", "flawlessness"}
+        and made_up == bench.published_answer(first, call)
+        and all(0 <= n <= 10 for n in made_up.values())
     )
 
 
@@ -100,7 +103,7 @@ def test_imgedit(tmp_path: Path) -> None:
     # As published: 11/3 -> 3.67; 4.33 and 2.33 -> 3.33; over both 3.5.
     published = [Scored(each.id, 0, each.group, bench.as_published(each.values)) for each in scored]
     assert figures(bench, published, bench.digits)["overall"] == pytest.approx(3.5, abs=1e-9)
-    bench.record(scored)
+    bench.record(list(bench.questions(data)), scored)
     assert (
         json.loads((tmp_path / "out/result.json").read_text())["1082"]
         == "compliance: 2\nseamlessness: 5\npreservation: 4"
@@ -170,7 +173,7 @@ def test_ueval(tmp_path: Path) -> None:
     bench.finish(questions)
     outputs = json.loads((tmp_path / "out/outputs.json").read_text())
     assert outputs[0] == {
-        "id": "1",
+        "id": 1,
         "text_answer": "First.\nThen.\nDone.",
         "image_answer": ["images/1_1.png", "images/1_2.png"],
     }
@@ -186,6 +189,14 @@ def test_ueval(tmp_path: Path) -> None:
     assert found["text"] == pytest.approx((1 / 3 + 1) / 2, abs=1e-9) and found["pictures"] == pytest.approx(
         0.5, abs=1e-9
     )
+    assert scored[0].values["score"] == pytest.approx(2 / 3, abs=1e-9)
+    elsewhere = UEval(tmp_path / "elsewhere", "m")
+    samples.write(
+        tmp_path / "elsewhere/outputs.json",
+        [{"id": "1", "text_answer": "Here.", "image_answer": [samples.put(tmp_path / "elsewhere", "a.png", "red")]}],
+    )
+    assert elsewhere.has(questions[0], 0) and not elsewhere.has(questions[1], 0)
+    assert elsewhere.read(questions[0], 0)[0] == "Here."
     asks = [says(*met(*[True] * 4)) for _ in questions]
     for question, ask in zip(questions, asks, strict=True):
         bench.judge(question, GUIDE, ask)
@@ -226,6 +237,21 @@ def test_comm_tasks_and_layout(tmp_path: Path) -> None:
     assert stepwise(("(1) Once.", RED)) == ["(1) Once.", RED], "numbered already"
 
 
+def test_comm_judges_what_was_made_however_much_was_given(tmp_path: Path) -> None:
+    steps = samples.comm_rows(tmp_path)[0]["step_info"] * 6
+    samples.write(tmp_path / "comm.json", [{"data_id": "1", "dataset_type": "x", "title": "t", "step_info": steps}])
+    bench = CoMM(tmp_path / "out", "m", "task3")
+    (question,) = bench.questions(tmp_path)
+    ask = says(
+        {"style": 1, "entity": 1, "trend": 1, "completeness": 1, "image_quality": 1},
+        {"pictures": ["red", "blue"]},
+        {"IRS": 7},
+    )
+    assert len(question.pictures) == 12 and bench.judge(question, GUIDE, ask)["IRS"] == 7
+    shown = [part for part in ask.asked[0].shown if isinstance(part, Picture)]  # type: ignore[attr-defined]
+    assert len(shown) == 7, "five of the request's, and both of the answer's"
+
+
 def test_comm_figures(tmp_path: Path) -> None:
     data = samples.comm(tmp_path / "data")
     five = {"style": 8, "entity": 6, "trend": 4, "completeness": 10, "image_quality": 2}
@@ -250,9 +276,14 @@ def test_comm_figures(tmp_path: Path) -> None:
     expected = -10 * torch.log10(torch.tensor((1 + (128 / 255) ** 2) / 3))
     assert likeness(truth[0], green)[0] == pytest.approx(float(expected), abs=1e-4)  # type: ignore[arg-type]
     assert drawn.as_published(values)["PSNR"] == values["PSNR of all"] < 30
-    assert bench.published_failure(question) == dict.fromkeys(
-        ("style", "entity", "trend", "completeness", "image_quality", "IRS"), 0.0
-    )
+    asked = says(four, {"pictures": ["a"] * 4}, {"IRS": 10})
+    drawn.judge(question, truth, asked)
+    zeros = [drawn.published_answer(question, each) for each in asked.asked]  # type: ignore[attr-defined]
+    assert zeros == [
+        dict.fromkeys(("style", "entity", "trend", "image_quality"), 0),
+        {"pictures": ["(none)"] * 4},
+        {"IRS": 0},
+    ]
 
 
 class Harmful:
@@ -293,7 +324,16 @@ def test_a_pickle_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (OpenING, "test_data.jsonl", [{"conversations": []}], "have no input"),
         (OpenING, "test_data.jsonl", [{"conversations": [{"input": [{"text": "a"}]}]}], "neither total_uid"),
         (InterleavedBench, "interleaved_bench.json", [{"id": "1", "image": [], "task_name": "t", "conversations": []}], "no turn of a human"),
-        (CoMM, "comm.json", [{"data_id": "1", "title": "t", "step_info": [3]}], "not a document of steps"),
+        (CoMM, "comm.json", [{"data_id": "1", "title": "t", "step_info": [3]}], "isn't of the format"),
+        (CoMM, "comm.json", [{"data_id": None, "title": "t", "step_info": []}], "can't name a file"),
+        (CoMM, "comm.json", [{"data_id": "1", "title": "t", "step_info": [[{"type": "text", "content": None}]]}], "its text is no text"),
+        (OpenING, "test_data.jsonl", [{"conversations": [{"input": [{"text": "a"}]}], "meta_task_id": 1, "subtask_id": 1e999, "data_id": 1}], "neither total_uid"),
+        (InterleavedBench, "interleaved_bench.json", [{"id": "1", "image": None, "task_name": "t", "conversations": [{"from": "human", "value": "x"}]}], "no list of images"),
+        (InterleavedBench, "interleaved_bench.json", [{"id": "1", "image": [], "task_name": "t", "conversations": [{"from": "human", "value": "<image>"}]}], "1 <image> slots for 0"),
+        (UEval, "a.jsonl", [{"id": "1", "prompt": "p", "task": "art", "text_rubrics": [{"weight": 1}]}], "isn't of the format"),
+        (UEval, "a.jsonl", [{"id": "1", "prompt": None, "task": "art", "text_rubrics": ["x"]}], "its prompt is no text: None"),
+        (GEdit, "g.jsonl", [samples.GEDIT[0] | {"input_image_raw": {"bytes": "aGk="}}], "neither a path nor bytes"),
+        (GEdit, "g.jsonl", [samples.GEDIT[0] | {"input_image_raw": "a\0.png"}], "neither a path nor bytes"),
         (GEdit, "g.jsonl", [samples.GEDIT[0] | {"instruction_language": "fr", "input_image_raw": "x"}], "neither en nor cn"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from loopback import serving
 
 from duogen.cli import run
@@ -70,14 +71,35 @@ def test_generate_score_report(
     assert report["benchmark"] == name and report["answers"]["unjudged"] == report["answers"]["missing"] == 0
     assert report["answers"]["scored"] == len(report["items"]) >= 2 and report["scoring"]["votes"] == 2
     head = report["metrics"][0]
-    assert 0 <= head["low"] <= head["value"] <= head["high"] <= head["of"]
+    assert 0 <= head["value"] <= head["of"] and (head["low"] is None or head["low"] <= head["value"] <= head["high"])
     assert f"{head['value']:.3f}" in said and said.endswith((out / "report.md").read_text() + "\n")
-    assert report["self_consistency"]["exact"] == 1, "the scripted judge says the same of the same"
+    assert report["self_consistency"] and all(each["exact"] == 1 for each in report["self_consistency"].values())
     assert report["published"] and "arXiv" in report["source"]
     page = (out / "report.html").read_text()
-    assert (
-        page.count("<section>") == len(report["items"]) and f"{head['value']:.3f}" in page and "data:image/webp" in page
+    assert page.count("<section>") == len(report["items"]) and f"{head['value']:.3f}" in page
+    assert "data:image/webp" in page or name in ("howto500", "comm", "ueval"), (
+        "what is asked has pictures, or what is drawn"
     )
+
+
+def test_plans_of_the_default_model_have_pictures(tmp_path: Path, judge_url: str) -> None:
+    rows = [{"id": "house", "prompt": "How do I build a small house with a red roof?", "subcategory": "building"}]
+    data, out = samples.write(tmp_path / "howto500.jsonl", rows), tmp_path / "out"
+    assert (
+        run(["eval", "howto500", "-o", str(out), "--data", str(data), "--judge", "scripted", "--judge-url", judge_url])
+        == 0
+    )
+    assert len(list((out / "answers/house/pictures").iterdir())) >= 3
+    report = report_of(out)
+    assert report["model"] == "duogen-default" and set(report["items"][0]["values"]) == {
+        "T-Com",
+        "I-Com",
+        "I-Co",
+        "I-Q",
+        "IT-Co",
+    }
+    assert report["metrics"][0]["low"] is None, "one question has no interval"
+    assert (out / "report.html").read_text().count("data:image/webp") >= 3
 
 
 def test_geneval_from_prompts_to_report(
@@ -111,6 +133,10 @@ def test_detector_and_colours_look_at_the_picture(detectors: tuple[Path, Path]) 
     image = Image.radial_gradient("L").resize((90, 60)).convert("RGB")
     found = Mask2Former(detectors[0])(image)
     assert found and set(found) <= set(object_names())
+    unsure = Mask2Former(detectors[0])
+    torch.nn.init.zeros_(unsure.model.class_predictor.weight)
+    torch.nn.init.zeros_(unsure.model.class_predictor.bias)
+    assert unsure(image) == {}, "nothing is found where nothing is sure"
     for each in (one for all_of in found.values() for one in all_of):
         left, top, right, bottom = each.box
         assert (
@@ -196,6 +222,16 @@ def test_two_runs_are_compared(tmp_path: Path, model: str, judge_url: str, capsy
     (tmp_path / "other.json").write_text(json.dumps(report | {"benchmark": "gedit"}))
     assert run(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "other.json")]) == 2
     assert "only one benchmark can be compared" in capsys.readouterr().err
+    report["items"] = [item | {"id": f"other {item['id']}"} for item in report["items"]]
+    (tmp_path / "apart.json").write_text(json.dumps(report))
+    assert run(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "apart.json")]) == 2
+    assert "no question in common" in capsys.readouterr().err
+    (tmp_path / "stricter.json").write_text(json.dumps(report_of(tmp_path / "b") | {"scoring": {"judge": "another"}}))
+    assert run(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "stricter.json")]) == 0
+    assert "scored otherwise: judge: scripted in A, another in B" in capsys.readouterr().out
+    for wrong in ({"benchmark": "new"}, {"items": [{"id": "x"}]}, {"items": None}):
+        (tmp_path / "wrong.json").write_text(json.dumps(report_of(tmp_path / "b") | wrong))
+        assert run(["eval", "compare", str(tmp_path / "wrong.json"), str(tmp_path / "wrong.json")]) == 2
     assert run(["eval", "compare", str(tmp_path / "a"), str(data / "basic_edit.json")]) == 2
 
 
@@ -229,7 +265,8 @@ def test_as_published_partial_labels_and_rewriting(
         assert run([*given, "--step", "score", "--labels", str(labels)]) == 0
         honest = report_of(out)
         assert (
-            honest["answers"] == {"scored": 2, "unjudged": 1, "missing": 0} and honest["against_people"]["items"] == 1
+            honest["answers"] == {"scored": 2, "unjudged": 1, "missing": 0}
+            and honest["against_people"]["G_SC"]["items"] == 1
         )
         assert (
             honest["generation"]["prompt_rewriting"] == "scripted"
@@ -255,12 +292,14 @@ def test_as_published_partial_labels_and_rewriting(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--step", "both", "--shard", "4/4"], "--shard must be like 0/4"),
+        (["--step", "generate", "--shard", "4/4"], "--shard must be like 0/4"),
         (["--step", "draw"], "--step must be generate, score or both"),
         (["--step", "score"], "is scored by a judge: --judge NAME"),
         (["--rewriter", "x"], "--rewriter is for single pictures"),
         (["--data", "nowhere"], "nowhere"),
         (["--subset", "fr"], "no subset 'fr'"),
+        (["--samples", "2"], "has a place for one answer to each question"),
+        (["--shard", "0/2"], "--shard shares generating"),
     ],
 )
 def test_bad_options(
@@ -273,6 +312,41 @@ def test_bad_options(
     assert run([*given, *options]) == 2
     message = capsys.readouterr().err.strip()
     assert said in message and len(message.splitlines()[-1]) < 300
+
+
+def test_a_folder_has_one_benchmark_subset_and_model(
+    tmp_path: Path, model: str, judge_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = samples.cooking200(tmp_path / "data"), tmp_path / "out"
+    given = [
+        "eval",
+        "cooking200",
+        "-o",
+        str(out),
+        "--data",
+        str(data),
+        *QUICK,
+        "--judge",
+        "scripted",
+        "--judge-url",
+        judge_url,
+    ]
+    assert run([*given, "-m", model, "--step", "generate", "--subset", "text"]) == 0
+    capsys.readouterr()
+    assert run([*given, "-m", model, "--step", "score"]) == 2
+    assert "holds answers to cooking200 text of model" in capsys.readouterr().err
+    assert run([*given, "--step", "score", "--subset", "text"]) == 0 and report_of(out)["model"] == "model"
+    note = (out / "run.json").read_text()
+    for broken in ("[]", "{}", "{"):
+        (out / "run.json").write_text(broken)
+        assert run([*given, "--step", "score", "--subset", "text"]) == 2 and "run.json" in capsys.readouterr().err
+    (out / "run.json").unlink()
+    assert run([*given, "-m", model, "--step", "generate", "--subset", "text"]) == 2
+    assert "there is something else in it" in capsys.readouterr().err
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/.run.json.12-34.tmp").write_text(note)  # what a process leaves that was killed as it began
+    assert run([*given[:3], str(tmp_path / "new"), *given[4:], "-m", model, "--step", "generate"]) == 0
+    assert run([*given[:3], str(data / "cooking200.jsonl"), *given[4:], "-m", model]) == 2
 
 
 def test_shards_share_the_work_and_limit_takes_evenly(tmp_path: Path, model: str) -> None:
