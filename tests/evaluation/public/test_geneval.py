@@ -222,6 +222,6 @@ def test_masks_of_numpy_are_boxes_around_them() -> None:
     cut = _cut(image, Detection(_box(mask), 0.9, mask))
     assert cut.size == (10, 5) and cut.getcolors() == [(50, (255, 0, 0))]
     mask[4:9, 6:16] = np.eye(5, 10, dtype=bool)
-    around = dict((colour, count) for count, colour in _cut(image, Detection((6, 4, 16, 9), 0.9, mask)).getcolors())
+    around = {colour: count for count, colour in _cut(image, Detection((6, 4, 16, 9), 0.9, mask)).getcolors()}
     assert around == {(255, 0, 0): 5, (153, 153, 153): 45}, "the object alone, on grey"
     assert _cut(image, Detection((6, 4, 16, 9), 0.9)).getcolors() == [(50, (255, 0, 0))], "no mask: all of the box"
