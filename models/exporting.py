@@ -197,7 +197,8 @@ def fingerprint(pipeline: DuoGenPipeline) -> str:
     digest = hashlib.sha256()
     for module in (pipeline.mllm, pipeline.transformer, pipeline.connector, pipeline.vae):
         for name, weight in module.state_dict().items():
-            sample = weight.flatten()[:: max(1, weight.numel() // 64)].float().cpu().numpy().tobytes()
+            plain = weight if type(weight.data) is torch.Tensor else weight.dequantize()  # torchao's have no `flatten`
+            sample = plain.flatten()[:: max(1, plain.numel() // 64)].float().cpu().numpy().tobytes()
             digest.update(f"{name} {tuple(weight.shape)} ".encode() + sample)
     return digest.hexdigest()[:16]
 

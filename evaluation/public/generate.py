@@ -38,7 +38,8 @@ class Generation:
     """How answers are made.
 
     `seed`: of all; each picture has its own, drawn from it, the question's id and the number of the sample. `rewriter`: words prompts anew,
-    which moves GenEval by six hundredths; None, as the authors have it. `shard`: this process's number, and how many share the work. `memory`: how weights are kept.
+    which moves GenEval by six hundredths; None, as the authors have it. `shard`: this process's number, and how many share the work. `memory`:
+    how weights are kept.
     """
 
     settings: PaintSettings
@@ -50,15 +51,14 @@ class Generation:
 
     def facts(self, agent: Agent) -> dict[str, Any]:
         """What the answers depend on, for the report."""
+        from duogen.models.exporting import fingerprint
 
         painting = agent.pipeline.resolve(self.settings).model_dump(mode="json", exclude={"seed"})
         rewriter = None if self.rewriter is None else self.rewriter.name
         return {
-            "seed": self.seed,
-            "max_pictures": self.max_pictures,
-            "prompt_rewriting": rewriter,
-            "painting": painting,
-        }
+            "weights": fingerprint(agent.pipeline), "memory": self.memory, "seed": self.seed, "max_pictures": self.max_pictures,
+            "prompt_rewriting": rewriter, "painting": painting,
+        }  # fmt: skip
 
 
 def seed_of(seed: int, question: str, sample: int) -> int:

@@ -337,6 +337,9 @@ def test_a_folder_has_one_benchmark_subset_and_model(
     assert "holds answers to cooking200 text of model" in capsys.readouterr().err
     assert run([*given, "--step", "score", "--subset", "text"]) == 0 and report_of(out)["model"] == "model"
     note = (out / "run.json").read_text()
+    (out / "run.json").write_text(note.replace('"weights": "', '"weights": "other'))
+    assert run([*given, "-m", model, "--step", "generate", "--subset", "text"]) == 2
+    assert "begun with generation" in capsys.readouterr().err, "of a model of that name with other weights"
     for broken in ("[]", "{}", "{"):
         (out / "run.json").write_text(broken)
         assert run([*given, "--step", "score", "--subset", "text"]) == 2 and "run.json" in capsys.readouterr().err
