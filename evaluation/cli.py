@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from duogen.errors import InputError
-from duogen.evaluation.public.cli import add_to
+from duogen.evaluation.public.cli import WithBenchmarks, compare
 
-app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+app = typer.Typer(cls=WithBenchmarks, help="Measure a model.", no_args_is_help=True)
+app.command()(compare)
 
 
 @app.callback()
@@ -131,8 +132,6 @@ def _check_families(names: list[str] | None) -> None:
         if name not in FAMILIES:
             raise InputError(f"{name}: no such family; there are {', '.join(FAMILIES)}")
 
-
-add_to(app)
 
 COLUMNS = {
     "emission_f1": "emission F1",
