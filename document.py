@@ -137,6 +137,12 @@ def picture_path(sha256: str, kind: str) -> str:
     return f"pictures/{sha256[:16]}{FORMATS[kind]}"
 
 
+def stays_inside(path: str) -> bool:
+    """Whether a relative path names something in the folder that it starts from, on any system, links aside."""
+    pure = PurePosixPath(path)
+    return bool(path) and not (pure.is_absolute() or ".." in pure.parts or any(sign in path for sign in "\\:\0"))
+
+
 class TextPart(BaseModel):
     """A piece of text, kept exactly as it was written."""
 
@@ -159,8 +165,7 @@ class ImagePart(BaseModel):
     @field_validator("image")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
-        pure = PurePosixPath(path)
-        if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or "\0" in path:
+        if not stays_inside(path):
             raise ValueError(f"picture path {path!r} must stay inside the document's folder")
         return path
 
@@ -223,13 +228,7 @@ class Document(BaseModel):
         Raises:
             InputError: there is nothing in it.
         """
-        pictures = list(pictures)
-        if not text.strip() and not pictures:
-            raise InputError("the request is empty: say what to plan or draw")
-        self.add_message("user")
-        for picture in pictures:
-            self.add_picture(picture, alt="picture given by the user")
-        self.add_text(text.strip())
+        self.add_interleaved([*pictures, text])
 
     def add_interleaved(self, parts: Iterable[str | Picture]) -> None:
         """Appends a user's turn in which text and pictures stand in an order of their own.

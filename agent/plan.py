@@ -77,12 +77,9 @@ class PlanRequest:
             InputError: it is empty or endless, or a picture can't be read.
         """
         document = Document() if self.after is None else self.after.branch()
-        images = [as_picture(image) for image in self.images]
-        if isinstance(self.request, str):
-            document.add_request(checked(self.request), images)
-        else:
-            checked("".join(part for part in self.request if isinstance(part, str)))
-            document.add_interleaved([*images, *self.request])
+        parts = [self.request] if isinstance(self.request, str) else self.request
+        checked("".join(part for part in parts if isinstance(part, str)))
+        document.add_interleaved([*map(as_picture, self.images), *parts])
         return document
 
 

@@ -63,6 +63,7 @@ def world(
     the parser reads true pictures.
     """
     from duogen.document import write_atomically
+    from duogen.evaluation.progress import progress
     from duogen.evaluation.run import Requests, answers_to
     from duogen.evaluation.world import build_report
     from duogen.loading import load
@@ -79,13 +80,10 @@ def world(
     agent = load(model)
     settings = PaintSettings(steps=steps, guidance=guidance, step_cache=step_cache, seed=seed)
     requests = Requests(model, split, tuple(family or ()), limit, seed, settings, only, self_check)
-    answers, began = [], time.monotonic()
+    answers, began, told = [], time.monotonic(), progress("requests", 20)
     for number, answered in enumerate(answers_to(requests, agent, jobs), 1):
         answers.append(answered)
-        if sys.stderr.isatty() or number % 20 == 0:
-            each = (time.monotonic() - began) / number
-            end = "\r" if sys.stderr.isatty() else "\n"
-            print(f"{number}/{limit} requests, {each * (limit - number):.0f} s left ", end=end, file=sys.stderr)
+        told(number, limit)
     seconds = time.monotonic() - began
     report = build_report(answers)
     report["settings"] = {

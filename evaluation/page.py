@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 
 from PIL import Image
 
+from duogen.evaluation.markup import img, whole_page
 from duogen.evaluation.scores import Stride, Tally, walk
 from duogen.evaluation.world import Answered, turns_scored
 from duogen.training.data import FAMILIES
@@ -34,13 +33,11 @@ def page(answers: Sequence[Answered], table: str) -> str:
         table: the report's table, shown on top as it is.
     """
     sections = [_section(number, answered) for number, answered in enumerate(answers, 1)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>duogen eval world</title>\n'
-        f"<style>\n{_STYLE}\n</style>\n</head>\n<body>\n<h1>duogen eval world</h1>\n<pre>{html.escape(table)}</pre>\n"
+    top = (
+        f"<h1>duogen eval world</h1>\n<pre>{html.escape(table)}</pre>\n"
         '<p><label><input type="checkbox" id="failures"> failures alone</label></p>\n'
-        + "\n".join(sections)
-        + "\n</body>\n</html>\n"
     )
+    return whole_page("duogen eval world", _STYLE, top + "\n".join(sections))
 
 
 def _section(number: int, answered: Answered) -> str:
@@ -78,12 +75,6 @@ def _step(stride: Stride) -> str:
 
 
 def _figure(caption: str, *images: Image.Image, kind: str = "") -> str:
-    shown = " ".join(f'<img src="data:image/webp;base64,{_webp(image)}" alt="">' for image in images)
+    shown = " ".join(map(img, images))
     classes = " ".join([kind] * bool(kind) + ["pair"] * (len(images) > 1))
     return f'<figure class="{classes}">{shown}<figcaption>{html.escape(caption)}</figcaption></figure>'
-
-
-def _webp(image: Image.Image) -> str:
-    data = io.BytesIO()
-    image.save(data, "WEBP", quality=85)
-    return base64.b64encode(data.getvalue()).decode()

@@ -123,7 +123,7 @@ class CoMM(Judged):
         parts.append(ASKS[self.subset])
         drawn: dict[str, list[list[Part]]] = {"task1": [], "task2": steps, "task3": steps[half:], "task4": steps}
         truth = [part for step in drawn[self.subset] for part in step if isinstance(part, Picture)]
-        return tuple(parts), [part for part in parts if isinstance(part, Picture)], truth
+        return tuple(parts), pictures_of(tuple(parts)), truth
 
     def _home(self, question: Question) -> Path:
         return self.folder / f"{question.id}_{self.subset}"
@@ -180,8 +180,7 @@ class CoMM(Judged):
         return values | fit | self._pixels(pictures, question.facts["truth"])
 
     def _expectation(self, text: Answer, count: int) -> Call:
-        places = iter(range(1, count + 1))
-        blind = [part if isinstance(part, str) else f"[picture {next(places, '?')}]" for part in text]
+        blind = [part for part in numbered(text) if isinstance(part, str)]
         task = (
             f"A document has {count} pictures, which you can't see; it says where each stands. Say for each, in order, what it should show, "
             "by the text around it."

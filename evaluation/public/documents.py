@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from duogen.document import PLAN_FILE, Document, TextPart
+from duogen.document import PLAN_FILE, Document
 from duogen.errors import InputError
-from duogen.evaluation.public.item import Answer, Judged, Question, named, numbered, picture_in, pictures_of, said
+from duogen.evaluation.public.item import (
+    Answer,
+    Judged,
+    Question,
+    answer_in,
+    named,
+    numbered,
+    picture_in,
+    pictures_of,
+    said,
+)
 from duogen.evaluation.public.judge import Ask, rate, scale
 from duogen.evaluation.public.statistics import Metric
 
@@ -54,8 +64,7 @@ class Guides(Judged):
         document = Document.load(self.folder / question.id)
         if not document.messages or document.messages[-1].role != "assistant":
             raise InputError(f"{self.place(question, sample)}: there is no answer in it")
-        last = document.messages[-1].content
-        return tuple(part.text if isinstance(part, TextPart) else document.picture(part) for part in last)
+        return answer_in(document)
 
     def judge(self, question: Question, answer: Answer, ask: Ask) -> dict[str, float]:
         task = "Judge a guide of text and pictures that was written for somebody's request."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from duogen.document import Picture, TextPart
+from duogen.document import Picture
 from duogen.errors import DuoGenError, InputError
-from duogen.evaluation.public.item import Answer, Benchmark, Question, read_json, write_json
+from duogen.evaluation.public.item import Answer, Benchmark, Question, answer_in, read_json, write_json
 from duogen.evaluation.public.judge import Call, Judge, Unjudged
 
 if TYPE_CHECKING:  # scoring needs neither
@@ -119,9 +119,7 @@ def _answer(benchmark: Benchmark, question: Question, sample: int, text: str, ag
         document = agent.plan(question.asked, settings=settings, max_pictures=how.max_pictures).document
     except DuoGenError as error:
         raise AnswerError(str(error)) from error
-    return tuple(
-        part.text if isinstance(part, TextPart) else document.picture(part) for part in document.messages[-1].content
-    )
+    return answer_in(document)
 
 
 def _rewritten(question: Question, rewriter: Judge) -> str:

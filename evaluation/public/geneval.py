@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ SLANT = 0.5
 RELATIONS = ("left of", "right of", "above", "below")
 
 
+@cache
 def object_names() -> list[str]:
     """GenEval's 80 names, in the order of COCO's classes."""
     return (
@@ -147,7 +149,6 @@ class GenEval(Benchmark):
     )
     one_picture = True
     samples = 4
-    many = True
     files = ("evaluation_metadata.jsonl",)
     fields = ("tag", "include", "prompt")
     metrics = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
-from duogen.document import Picture, write_atomically
+from duogen.document import Document, Picture, TextPart, stays_inside, write_atomically
 from duogen.errors import InputError
 from duogen.evaluation.public.judge import Ask, Call
 from duogen.evaluation.public.statistics import Metric, Scored
@@ -41,7 +41,7 @@ class Question:
 
     @property
     def pictures(self) -> list[Picture]:
-        return [part for part in self.asked if isinstance(part, Picture)]
+        return pictures_of(self.asked)
 
 
 class Benchmark(ABC):
@@ -62,8 +62,7 @@ class Benchmark(ABC):
     one_picture: ClassVar[bool] = False
     """Whether the answer is one picture, drawn or edited, instead of a plan."""
     samples: ClassVar[int] = 1
-    many: ClassVar[bool] = False
-    """Whether the layout has a place for more than one answer to a question."""
+    """Answers a question; where it is 1, the layout has no place for more."""
     files: ClassVar[tuple[str, ...]]
     """Patterns of the data set's files; the first that matches any counts."""
     fields: ClassVar[tuple[str, ...]]
@@ -160,8 +159,7 @@ def picture_in(folder: Path, name: object, where: str) -> Picture:
         name = name.get("path")
     if not isinstance(name, str) or not name or "\0" in name:
         raise InputError(f"{where}: a picture is neither a path nor bytes")
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name:
+    if not stays_inside(name):
         raise InputError(f"{where}: the path {name!r} leads out of {folder}")
     return Picture.from_file(folder / name)
 
@@ -303,12 +301,19 @@ def png_of(answer: Answer) -> bytes:
     return picture.data if picture.format == "PNG" else Picture.from_image(picture.image()).data
 
 
-def numbered(answer: Answer, first: int = 1, mark: Callable[[int], str] = "[picture {}]".format) -> list[Part]:
+def numbered(answer: Answer) -> list[Part]:
     """An answer in which every picture comes behind its number, so that a judge can speak of it."""
     shown: list[Part] = []
+    number = 0
     for part in answer:
         if isinstance(part, Picture):
-            shown.append(mark(first))
-            first += 1
+            number += 1
+            shown.append(f"[picture {number}]")
         shown.append(part)
     return shown
+
+
+def answer_in(document: Document) -> Answer:
+    """The last turn of a document."""
+    content = document.messages[-1].content
+    return tuple(part.text if isinstance(part, TextPart) else document.picture(part) for part in content)

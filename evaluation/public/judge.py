@@ -220,11 +220,11 @@ def _content(part: str | Picture, side: int) -> dict[str, Any]:
 
 def fitted(picture: Picture, side: int) -> Picture:
     """A picture whose sides are at most `side` pixels long."""
-    longest = max(picture.width, picture.height)
-    if longest <= side:
+    if max(picture.width, picture.height) <= side:
         return picture
-    size = (max(1, round(picture.width * side / longest)), max(1, round(picture.height * side / longest)))
-    return Picture.from_image(picture.image().resize(size))
+    image = picture.image()
+    image.thumbnail((side, side))
+    return Picture.from_image(image)
 
 
 @dataclass

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +14,7 @@ from typing import Any
 from duogen import __version__
 from duogen.document import Picture, write_atomically
 from duogen.errors import InputError
+from duogen.evaluation.markup import img, whole_page
 from duogen.evaluation.public.item import Benchmark, Question, read_json, write_json
 from duogen.evaluation.public.statistics import Against, Agreement, Metric, Scored, compare, estimate, interval
 
@@ -182,10 +181,7 @@ def page(report: dict[str, Any], benchmark: Benchmark, questions: Sequence[Quest
     body.append("<h2>Answers</h2>")
     for each in _chosen(scored, benchmark.metrics[0].keys):
         body.append(_section(known[each.id], each, benchmark))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(report["title"])}</title>\n'
-        f"<style>\n{_STYLE}\n</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
-    )
+    return whole_page(report["title"], _STYLE, "\n".join(body))
 
 
 def _chosen(scored: Sequence[Scored], keys: Sequence[str]) -> list[Scored]:
@@ -215,10 +211,9 @@ def _section(question: Question, each: Scored, benchmark: Benchmark) -> str:
 def _shown(part: str | Picture) -> str:
     if isinstance(part, str):
         return f"<p>{html.escape(part.strip())}</p>" if part.strip() else ""
-    image, data = part.image(), io.BytesIO()
+    image = part.image()
     image.thumbnail((320, 320))
-    image.save(data, "WEBP", quality=80)
-    return f'<div><img src="data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}" alt=""></div>'
+    return f"<div>{img(image)}</div>"
 
 
 def write(

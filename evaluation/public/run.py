@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from duogen.errors import DuoGenError, InputError, needed
+from duogen.evaluation.progress import progress
 from duogen.evaluation.public import generate, report
 from duogen.evaluation.public.geneval import GenEval
 from duogen.evaluation.public.item import Benchmark, Judged, Question, records
@@ -91,7 +91,7 @@ def run(kind: type[Benchmark], options: Options) -> None:
         )
     questions = chosen(list(benchmark.questions(options.data)), options.limit)
     samples = options.samples or benchmark.samples
-    if samples > 1 and not benchmark.many:
+    if samples > 1 and benchmark.samples == 1:
         raise InputError(f"--samples: {benchmark.title}'s layout has a place for one answer to each question")
     shard = _shard(options.shard)
     if shard[1] > 1 and options.step != "generate":
@@ -100,7 +100,7 @@ def run(kind: type[Benchmark], options: Options) -> None:
         print(_estimate(benchmark, questions, samples, options))
         return
     if options.step in ("generate", "both"):
-        _generate(benchmark, questions, samples, options)
+        _generate(benchmark, questions, samples, shard, options)
     can_score = options.judge is not None if isinstance(benchmark, Judged) else options.detector is not None
     if options.step == "score" or (options.step == "both" and can_score):
         _score(benchmark, questions, samples, options)
@@ -128,7 +128,9 @@ def chosen(questions: list[Question], limit: int | None) -> list[Question]:
     return [questions[place * len(questions) // limit] for place in range(limit)]
 
 
-def _generate(benchmark: Benchmark, questions: Sequence[Question], samples: int, options: Options) -> None:
+def _generate(
+    benchmark: Benchmark, questions: Sequence[Question], samples: int, shard: tuple[int, int], options: Options
+) -> None:
     from duogen.agent.cli import painting
     from duogen.loading import load
 
@@ -139,22 +141,12 @@ def _generate(benchmark: Benchmark, questions: Sequence[Question], samples: int,
     options.output.mkdir(parents=True, exist_ok=True)
     rewriter = None
     if options.rewriter is not None:
-        needed("eval", "openai")
         path = options.output / "rewritten.jsonl"
-        rewriter = Judge(
-            options.rewriter,
-            options.rewriter_url,
-            path,
-            options.tries,
-            rules=generate.REWRITE,
-            api_key=os.environ.get("DUOGEN_JUDGE_KEY"),
-        )
-    how = generate.Generation(
-        settings, options.max_pictures, options.seed, rewriter, _shard(options.shard), options.memory
-    )
+        rewriter = _model(options.rewriter, options.rewriter_url, path, options, rules=generate.REWRITE)
+    how = generate.Generation(settings, options.max_pictures, options.seed, rewriter, shard, options.memory)
     facts = {"benchmark": benchmark.name, "subset": benchmark.subset, "model": benchmark.model}
     generate.begin(options.output, facts | {"generation": how.facts(agent)})
-    failed = generate.generate(benchmark, questions, samples, agent, how, _progress("answers"))
+    failed = generate.generate(benchmark, questions, samples, agent, how, progress("answers", 100))
     for line in failed[:5]:
         print(line, file=sys.stderr)
     if failed:
@@ -165,7 +157,7 @@ def _score(benchmark: Benchmark, questions: Sequence[Question], samples: int, op
     scorer = _scorer(benchmark, options)
     scored = score(
         benchmark, questions, samples, scorer, options.workers if isinstance(benchmark, Judged) else 1, options.partial,
-        _progress("scored"),
+        progress("answers scored", 100),
     )  # fmt: skip
     people = {}
     if options.labels is not None:
@@ -196,14 +188,19 @@ def _scorer(benchmark: Benchmark, options: Options) -> Scorer:
     assert isinstance(benchmark, Judged)
     if options.judge is None:
         raise InputError(f"{benchmark.title} is scored by a judge: --judge NAME, and its server with --judge-url")
-    needed("eval", "openai")
-    chosen_temperature = (0.0 if options.votes == 1 else 1.0) if options.temperature is None else options.temperature
-    judge = Judge(
-        options.judge, options.judge_url, options.output / "judge.jsonl", options.tries,
-        options.max_side or benchmark.side, None if chosen_temperature < 0 else chosen_temperature, options.seed, options.timeout,
-        api_key=os.environ.get("DUOGEN_JUDGE_KEY"),
+    temperature = (0.0 if options.votes == 1 else 1.0) if options.temperature is None else options.temperature
+    judge = _model(
+        options.judge, options.judge_url, options.output / "judge.jsonl", options,
+        side=options.max_side or benchmark.side, temperature=None if temperature < 0 else temperature, seed=options.seed,
+        timeout=options.timeout,
     )  # fmt: skip
     return ByJudge(benchmark, judge, options.votes, options.as_published)
+
+
+def _model(name: str, url: str | None, path: Path, options: Options, **more: Any) -> Judge:
+    """A model on a server, with the key that is in the environment."""
+    needed("eval", "openai")
+    return Judge(name, url, path, options.tries, api_key=os.environ.get("DUOGEN_JUDGE_KEY"), **more)
 
 
 def _estimate(benchmark: Benchmark, questions: Sequence[Question], samples: int, options: Options) -> str:
@@ -232,15 +229,3 @@ def _shard(said: str) -> tuple[int, int]:
     if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
         raise InputError(f"--shard must be like 0/4: a number, and of how many; not {said!r}")
     return int(number), int(of)
-
-
-def _progress(what: str) -> Callable[[int, int], None]:
-    began = time.monotonic()
-
-    def show(done: int, of: int) -> None:
-        if sys.stderr.isatty() or done % 100 == 0:
-            left = (time.monotonic() - began) / done * (of - done)
-            end = "\r" if sys.stderr.isatty() else "\n"
-            print(f"{what}: {done}/{of}, {left:.0f} s left ", end=end, file=sys.stderr)
-
-    return show

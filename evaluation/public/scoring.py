@@ -21,7 +21,7 @@ from duogen.journal import Journal
 
 
 class Scorer(Protocol):
-    """Scores one answer. It may be called from several threads."""
+    """Scores one answer."""
 
     def __call__(self, question: Question, sample: int, answer: Answer) -> Scored: ...
 
@@ -36,7 +36,7 @@ class Scorer(Protocol):
 
 @dataclass
 class ByJudge:
-    """The mean of several votes of a judge.
+    """The mean of several votes of a judge. It may be called from several threads.
 
     Args:
         as_published: with the defects of the authors' scorer.
@@ -149,7 +149,7 @@ def score(
     scored: list[Scored] = []
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for done, each in enumerate(map(one, there) if workers == 1 else pool.map(one, there), 1):
+            for done, each in enumerate(pool.map(one, there), 1):
                 scored.append(each)
                 on_done(done, len(there))
         finally:

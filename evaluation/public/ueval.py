@@ -101,11 +101,14 @@ class UEval(Judged):
 
     def finish(self, questions: Sequence[Question]) -> None:
         """``outputs.json``: what the authors' scorer reads."""
-        write_json(self.folder / "outputs.json", [read_json(self.place(question, 0)) for question in questions])
+        write_json(self.folder / "outputs.json", [self._body(question) for question in questions])
+
+    def _body(self, question: Question) -> Any:
+        path = self.place(question, 0)
+        return read_json(path) if path.is_file() else self._elsewhere[question.id]
 
     def read(self, question: Question, sample: int) -> Answer:
-        path = self.place(question, sample)
-        body = read_json(path) if path.is_file() else self._elsewhere[question.id]
+        path, body = self.place(question, sample), self._body(question)
         try:
             return (
                 str(body["text_answer"]),

@@ -109,9 +109,8 @@ def look_at(figure: Figure, image: Image.Image, limits: PictureLimits) -> Figure
         pixels_fault(grey, text, limits)
     except Dropped as why:
         raise Gone(str(why), figure) from why
-    coarse = cv2.resize(
-        grey, (96, 96), interpolation=cv2.INTER_AREA
-    )  # from here to 32 and 12 by whole numbers, which is quick
+    # From here to 32 and to 12 it goes by whole numbers, which is quick.
+    coarse = cv2.resize(grey, (96, 96), interpolation=cv2.INTER_AREA)
     return figure.model_copy(
         update={"phash": phash_of(coarse), "tiles": tiles_of(coarse).hex(), "label": label_of(small, text)}
     )

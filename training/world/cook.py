@@ -223,8 +223,8 @@ def _emptied(scene: Scene, vessel: str) -> Scene:
 
 
 def _choose(rng: random.Random, split: str) -> tuple[str, tuple[str, ...]]:
-    """A dish and what goes into it beside its base. Training has more of those that become a dish of two ingredients: their
-    last one was told twice, as if there had to be three."""
+    """A dish and what goes into it beside its base. Training has more salads and soups of two ingredients, whose last one was told twice, as if
+    there had to be three; and more cakes of two fillings, of which one was painted as another."""
     train = split == "train"
     name = rng.choices(list(DISHES), [PRACTISED.get(dish, EVEN)[0] if train else 1 for dish in DISHES])[0]
     least = 1 if DISHES[name].base else 2

@@ -42,6 +42,14 @@ def detectors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tiny_detectors(tmp_path_factory.mktemp("detectors"))
 
 
+def asked(name: str, out: Path, data: Path, model: str) -> list[str]:
+    return ["eval", name, "-o", str(out), "--data", str(data), "-m", model, *QUICK]
+
+
+def judged_by(url: str) -> list[str]:
+    return ["--judge", "scripted", "--judge-url", url]
+
+
 def report_of(folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return made
@@ -54,7 +62,7 @@ def test_generate_score_report(
     data = str(samples.MAKERS[name](tmp_path / "data"))
     out = tmp_path / "out"
     first = ["eval", name, "-o", str(out), "--data", data, "-m", model, *QUICK]
-    scored = [*first, "--judge", "scripted", "--judge-url", judge_url, "--votes", "2"]
+    scored = [*first, *judged_by(judge_url), "--votes", "2"]
     assert (
         run([*scored, "--step", "score"]) == 2 and "answers are missing; generate them first" in capsys.readouterr().err
     )
@@ -85,10 +93,7 @@ def test_generate_score_report(
 def test_plans_of_the_default_model_have_pictures(tmp_path: Path, judge_url: str) -> None:
     rows = [{"id": "house", "prompt": "How do I build a small house with a red roof?", "subcategory": "building"}]
     data, out = samples.write(tmp_path / "howto500.jsonl", rows), tmp_path / "out"
-    assert (
-        run(["eval", "howto500", "-o", str(out), "--data", str(data), "--judge", "scripted", "--judge-url", judge_url])
-        == 0
-    )
+    assert run(["eval", "howto500", "-o", str(out), "--data", str(data), *judged_by(judge_url)]) == 0
     assert len(list((out / "answers/house/pictures").iterdir())) >= 3
     report = report_of(out)
     assert report["model"] == "duogen-default" and set(report["items"][0]["values"]) == {
@@ -106,7 +111,7 @@ def test_geneval_from_prompts_to_report(
     tmp_path: Path, model: str, detectors: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = samples.geneval(tmp_path / "data"), tmp_path / "out"
-    given = ["eval", "geneval", "-o", str(out), "--data", str(data), "-m", model, *QUICK]
+    given = asked("geneval", out, data, model)
     assert run([*given, "--step", "score"]) == 2 and "--detector FOLDER" in capsys.readouterr().err
     own = ["--detector", str(detectors[0]), "--clip", str(detectors[1])]
     assert run([*given, *own]) == 0
@@ -181,7 +186,7 @@ def test_killed_ten_times_the_report_is_the_same(tmp_path: Path, model: str) -> 
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     with serving(judge(slow)) as url:
-        own = ["--judge", "scripted", "--judge-url", f"{url}/v1", "--votes", "2", "--workers", "1", "--step", "score"]
+        own = [*judged_by(f"{url}/v1"), "--votes", "2", "--workers", "1", "--step", "score"]
         assert run(arguments("whole", "--step", "generate")) == 0 and run(arguments("whole", *own)) == 0
         assert all(killed(arguments("torn", "--step", "generate"), answers) for _ in range(3))
         assert 3 <= answers() < 8 and run(arguments("torn", "--step", "generate")) == 0
@@ -202,10 +207,7 @@ def test_two_runs_are_compared(tmp_path: Path, model: str, judge_url: str, capsy
         "-m",
         model,
         *QUICK,
-        "--judge",
-        "scripted",
-        "--judge-url",
-        judge_url,
+        *judged_by(judge_url),
     ]
     assert run([*given, "-o", str(tmp_path / "a")]) == 0
     assert run([*given, "-o", str(tmp_path / "b"), "--seed", "1"]) == 0
@@ -244,21 +246,7 @@ def test_as_published_partial_labels_and_rewriting(
         return "no idea" if "blue" in text and "prompt" not in schema["properties"] else fair(schema, text)
 
     with serving(judge(reply)) as url:
-        given = [
-            "eval",
-            "gedit",
-            "-o",
-            str(out),
-            "--data",
-            str(data),
-            "-m",
-            model,
-            *QUICK,
-            "--judge",
-            "scripted",
-            "--judge-url",
-            f"{url}/v1",
-        ]
+        given = [*asked("gedit", out, data, model), *judged_by(f"{url}/v1")]
         assert run([*given, "--step", "generate", "--rewriter", "scripted", "--rewriter-url", f"{url}/v1"]) == 0
         assert run([*given, "--step", "generate"]) == 2 and "begun with generation" in capsys.readouterr().err
         labels = samples.write(tmp_path / "people.jsonl", [{"id": "en-k1", "criterion": "G_SC", "score": 5}])
@@ -326,10 +314,7 @@ def test_a_folder_has_one_benchmark_subset_and_model(
         "--data",
         str(data),
         *QUICK,
-        "--judge",
-        "scripted",
-        "--judge-url",
-        judge_url,
+        *judged_by(judge_url),
     ]
     assert run([*given, "-m", model, "--step", "generate", "--subset", "text"]) == 0
     capsys.readouterr()
