@@ -231,7 +231,7 @@ class Document(BaseModel):
         self.add_interleaved([*pictures, text])
 
     def add_interleaved(self, parts: Iterable[str | Picture]) -> None:
-        """Appends a user's turn in which text and pictures stand in an order of their own.
+        """Appends a user's turn in which text and pictures stand in an order of their own; texts that follow each other are lines of one.
 
         Raises:
             InputError: there is nothing in it.
@@ -240,11 +240,11 @@ class Document(BaseModel):
         if not parts:
             raise InputError("the request is empty: say what to plan or draw")
         self.add_message("user")
-        for part in parts:
+        for before, part in zip([None, *parts], parts, strict=False):
             if isinstance(part, Picture):
                 self.add_picture(part, alt="picture given by the user")
             else:
-                self.add_text(part.strip())
+                self.add_text(("\n" if isinstance(before, str) else "") + part.strip())
 
     def branch(self) -> Document:
         """A copy that grows on its own; the pictures are shared."""

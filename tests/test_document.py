@@ -148,6 +148,18 @@ def test_transparent_pixels_become_white() -> None:
     assert Picture(buffer.getvalue()).image().getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_texts_of_a_request_are_lines_between_its_pictures(picture: Picture) -> None:
+    document = Document()
+    document.add_interleaved(["How to paint:", "(1)", " Mix. ", "", picture, "(2)"])
+    assert [part.text if part.type == "text" else "" for part in document.messages[0].content] == [
+        "How to paint:\n(1)\nMix.",
+        "",
+        "(2)",
+    ]
+    with pytest.raises(InputError, match="empty"):
+        document.add_interleaved([" ", ""])
+
+
 def test_empty_request() -> None:
     with pytest.raises(InputError, match="empty"):
         Document().add_request("  \n")
