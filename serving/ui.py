@@ -116,7 +116,10 @@ class Page:
                     return
                 status = self._take(event, shown)
                 now = time.monotonic()
-                if now - latest > OFTEN or isinstance(event, PictureDone):
+                begun = (
+                    isinstance(event, DenoisingStep) and event.step == 1
+                )  # small models paint in less time than OFTEN
+                if now - latest > OFTEN or begun or isinstance(event, PictureDone):
                     latest = now
                     yield {"document": shown, "place": place, "status": status}
         except DuoGenError as error:
