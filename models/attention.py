@@ -1,4 +1,7 @@
-"""Attention behind one function: xformers on CUDA where it is installed, torch's SDPA everywhere else."""
+"""Attention behind one function: xformers on CUDA where it is installed, torch's SDPA everywhere else.
+
+While a network is exported to ONNX, plain products: of SDPA the exporter makes thrice as many operations, one of which copies all keys.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +78,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Mask | None = None) 
             for each in bias
         ]
         return torch.cat(parts, dim=2)
+    if torch.compiler.is_exporting():
+        return attend_in_products(query, [(key, value)], bias)
     # xformers wants a bias of each head's own; those of packs are too large for that.
     wide = bias is not None and query.shape[1] * bias.numel() > LARGEST_BIAS
     if backend(query.device) == "sdpa" or wide:
@@ -90,6 +95,19 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Mask | None = None) 
         bias = query.new_zeros(*shape[:3], aligned)[..., : shape[3]].copy_(bias.expand(shape))
     out = memory_efficient_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_bias=bias)
     return out.transpose(1, 2)
+
+
+def attend_in_products(query: Tensor, parts: Sequence[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tensor:
+    """`attend`, as plain matrix products, to keys and values that lie in one or two places and aren't copied into one."""
+    query = query * query.shape[-1] ** -0.5
+    scores = [query @ key.transpose(-1, -2) for key, _ in parts]
+    together = scores[0] if len(parts) == 1 else torch.cat(scores, dim=-1)
+    chances = (together if bias is None else together + bias).softmax(-1)
+    (first, value), *others = parts
+    if not others:
+        return chances @ value
+    ((_, other),), before = others, first.shape[-2]
+    return chances[..., :before] @ value + chances[..., before:] @ other
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import Cache, DynamicLayer
 
-from duogen.models.attention import as_bias
+from duogen.models.attention import as_bias, attend_in_products
+from duogen.models.norms import rms_norm
 from duogen.models.seeing import Eyes, SeeingFunction
 
 ROOM = 256
@@ -110,25 +111,26 @@ class Weights:
         self._axes = torch.arange(3).repeat_interleave(sections).to(self._frequencies.device)
 
     def waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [n, 1, head_dim] of positions [3, n]."""
+        """Cosines and sines [n, 1, head_dim] of positions [3, n]; of the first half the sines with a minus."""
         angle = positions[self._axes].T * self._frequencies
-        angle = torch.cat([angle, angle], dim=-1).unsqueeze(1)
-        cosine, sine = ((wave * self._scale).to(self.embedding.dtype) for wave in (angle.cos(), angle.sin()))
+        turn = angle.sin()
+        waves = torch.cat([angle, angle], dim=-1).cos(), torch.cat([-turn, turn], dim=-1)
+        cosine, sine = ((wave * self._scale).to(self.embedding.dtype).unsqueeze(1) for wave in waves)
         return cosine, sine
 
     def split(self, hidden: Tensor, layer: _Layer, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [n, heads, head_dim], keys and values [n, kv_heads, head_dim] of a layer."""
-        normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm, self.eps)
+        normed = rms_norm(hidden, layer.norm, self.eps)
         heads = _project(normed, layer.qkv).unflatten(-1, (-1, self.size))
         turned, values = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
         real, imaginary = turned.chunk(2, dim=-1)
-        turned = turned * cosine + torch.cat([-imaginary, real], dim=-1) * sine
+        turned = turned * cosine + torch.cat([imaginary, real], dim=-1) * sine
         return turned[:, : self.heads], turned[:, self.heads :], values
 
     def join(self, hidden: Tensor, layer: _Layer, mixed: Tensor) -> Tensor:
         """The layer's output, of its input and what attention has mixed, [n, heads, head_dim]."""
         hidden = hidden + F.linear(mixed.flatten(1), layer.out)
-        normed = F.rms_norm(hidden, hidden.shape[-1:], layer.norm_after, self.eps)
+        normed = rms_norm(hidden, layer.norm_after, self.eps)
         gate, up = _project(normed, layer.gate_up).chunk(2, dim=-1)
         return hidden + F.linear(F.silu(gate) * up, layer.down)
 
@@ -137,7 +139,7 @@ class Weights:
         return F.linear(state, self._head, self._head_bias)
 
     def finish(self, hidden: Tensor) -> Tensor:
-        return F.rms_norm(hidden, hidden.shape[-1:], self.norm, self.eps)
+        return rms_norm(hidden, self.norm, self.eps)
 
 
 class Reading(nn.Module):
@@ -167,17 +169,21 @@ class Reading(nn.Module):
         cosine, sine = w.waves(positions)
         states, all_keys, all_values = [], [], []
         groups = w.heads // w.kv_heads
+        behind = sees if groups == 1 else sees.repeat(groups, 1)
         for layer, old_keys, old_values in zip(w.layers, past_keys, past_values, strict=True):
             query, keys, values = w.split(hidden, layer, cosine, sine)
             keys, values = keys.transpose(0, 1), values.transpose(0, 1)  # kv_heads, n, size
             # Each head of the keys serves a group of queries.
-            query = (query * w.size**-0.5).unflatten(1, (w.kv_heads, groups)).permute(1, 2, 0, 3).flatten(1, 2)
-            scores = torch.cat([query @ old_keys[0].transpose(1, 2), query @ keys.transpose(1, 2)], dim=-1)
-            scores = scores.unflatten(1, (groups, -1)) + sees
-            chances = scores.softmax(-1).flatten(1, 2)
-            room = old_keys.shape[2]
-            mixed = chances[..., :room] @ old_values[0] + chances[..., room:] @ values
-            mixed = mixed.unflatten(1, (groups, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+            if groups > 1:
+                query = query.unflatten(1, (w.kv_heads, groups)).permute(1, 2, 0, 3).flatten(1, 2)
+            else:
+                query = query.transpose(0, 1)
+            old = old_keys.squeeze(0), old_values.squeeze(0)
+            mixed = attend_in_products(query, [old, (keys, values)], behind)
+            if groups > 1:
+                mixed = mixed.unflatten(1, (groups, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+            else:
+                mixed = mixed.transpose(0, 1)
             hidden = w.join(hidden, layer, mixed)
             states.append(hidden)
             all_keys.append(keys)

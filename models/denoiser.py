@@ -12,28 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from duogen.models.attention import as_bias
+from duogen.models.canvas import Canvas, text_of
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, KeyValue, appended
 from duogen.models.step import Step, StepFunction, StepInputs, turns
-
-
-class Canvas(NamedTuple):
-    """What one picture is painted from.
-
-    `time`: its place among the pictures. `context`: of `CosmosDiT.context`. `cross_mask`: what it reads of that, boolean
-    [branches, heads or 1, 1, S]. `past`: self-attention's keys and values of the pictures before, if there are any.
-    """
-
-    time: int
-    context: Sequence[KeyValue]
-    cross_mask: Tensor
-    past: Sequence[KeyValue] | None = None
 
 
 class Denoiser:
@@ -68,22 +56,21 @@ class Denoiser:
         if min(counts) < before:  # shorter pasts stand to the right, behind nothing
             seen = torch.arange(before + tokens) >= before - torch.tensor(counts)[:, None]
             sees = as_bias(self._rows(seen[:, None, None].to(weight.device)), weight.dtype)
-        text = max(canvas.cross_mask.shape[-1] for canvas in canvases)
-        masks = [F.pad(canvas.cross_mask, (0, text - canvas.cross_mask.shape[-1])) for canvas in canvases]
         empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
         nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
         turn, turn_across = turns(dit, *waves)
-        past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, left=True)
-        text_keys, text_values = self._padded([canvas.context for canvas in canvases], text, left=False)
+        room = tokens if isinstance(self._step, Step) else 0
+        past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, room)
+        text = text_of(canvases, dit.segment_heads)
         self._inputs = StepInputs(
             shown=weight.new_zeros(1, 1, 1),
             turn=turn,
             turn_across=turn_across,
             past_keys=past_keys,
             past_values=past_values,
-            text_keys=text_keys,
-            text_values=text_values,
-            reads=as_bias(torch.stack(masks, dim=1).flatten(0, 1), weight.dtype),
+            text_keys=list(map(self._rows, text.keys)),
+            text_values=list(map(self._rows, text.values)),
+            reads=text.reads,
             learned=self._rows(torch.stack(learned)) if learned else None,
             sees=sees,
             frame=None,
@@ -101,21 +88,19 @@ class Denoiser:
             return value if value is None or len(value) == 1 else value[:rows]
 
         turning = {name: getattr(self._inputs, name)[:, :rows] for name in ("turn", "turn_across")}
-        return StepInputs(*map(first, self._inputs))._replace(**turning)
+        text = text_of([canvas.first_branch() for canvas in self.canvases], self.dit.segment_heads)
+        alone = self._inputs._replace(text_keys=text.keys, text_values=text.values, reads=[])
+        return StepInputs(*map(first, alone))._replace(**turning, reads=text.reads)
 
     def _rows(self, each: Tensor) -> Tensor:
         """What is said of each picture, for each branch of each: all pictures' first branches come first."""
         return each if self.branches == 1 else each.repeat(self.branches, *[1] * (each.ndim - 1))
 
-    def _padded(self, each: Sequence[Sequence[KeyValue]], length: int, left: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """Each block's keys, and its values, [rows, heads, length, head_dim], with nothing on the left or on the right."""
+    def _padded(self, each: Sequence[Sequence[KeyValue]], length: int, room: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Each block's keys, and its values, [rows, heads, length + room, head_dim], on the right, with the room behind them."""
 
         def together(parts: Sequence[Tensor]) -> Tensor:
-            short = [length - part.shape[2] for part in parts]
-            return self._rows(torch.cat([
-                F.pad(part, (0, 0, count, 0) if left else (0, 0, 0, count)) if count else part
-                for part, count in zip(parts, short, strict=True)
-            ]))  # fmt: skip
+            return self._rows(torch.cat([F.pad(part, (0, 0, length - part.shape[2], room)) for part in parts]))
 
         blocks = [[together(parts) for parts in zip(*pictures, strict=True)] for pictures in zip(*each, strict=True)]
         return [keys for keys, _ in blocks], [values for _, values in blocks]
@@ -136,14 +121,15 @@ class Denoiser:
         inputs = self._inputs if self.branches == 1 else self._first_branch
         shown = inputs._replace(shown=torch.ones_like(inputs.shown))
         out = self._step(self.dit.patchify(latents), self._modulations[-1], *shown)
+        own = list(zip(out.keys, out.values, strict=True))
         return [
-            appended(canvas.past, list(zip(*out.own[:, row : row + 1].unbind(2), strict=True)))
+            appended(canvas.past, [(key[row : row + 1], value[row : row + 1]) for key, value in own])
             for row, canvas in enumerate(self.canvases)
         ]
 
 
 def modulations(model: Any, sigmas: Tensor) -> Tensor:
-    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps + 1, 1, 1, (3 L + 1) * 3 * width].
+    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps + 1, (3 L + 1) * 3 * width].
 
     The last ones are those of condition frames, computed by themselves: their rounding mustn't depend on how many steps there are.
     """
@@ -160,4 +146,4 @@ def _modulations(model: Any, sigmas: Tensor) -> Tensor:
     tables.append(F.pad(last, (0, width)))
     all_of_them = torch.stack(tables, dim=1).unflatten(-1, (3, width))
     all_of_them[:, :, 1] += 1
-    return all_of_them.flatten(1)[:, None, None]
+    return all_of_them.flatten(1)

@@ -30,6 +30,8 @@ from duogen.models.vae import from_latents
 
 OPSET = 20
 MANIFEST = "duogen-onnx.json"
+FORM = 2
+"""Of what the files take and give; files of another form are of another version of this library."""
 READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of a keeping `Step`'s inputs that differ from call to call.
@@ -68,7 +70,7 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     axes: dict[str, tuple[int, ...]] = {"latent": (2, 3)}
     paths.append(_write(_Decoder(pipeline.vae), {"latent": latent}, axes, folder / f"{DECODER}.onnx", ("pixels",)))
     paths += [_write_reading(pipeline, folder / f"{READING}.onnx"), _write_seeing(pipeline, folder / f"{SEEING}.onnx")]
-    (folder / MANIFEST).write_text(json.dumps({"weights": fingerprint(pipeline)}))
+    (folder / MANIFEST).write_text(json.dumps({"form": FORM, "weights": fingerprint(pipeline)}))
     return paths
 
 
@@ -77,28 +79,31 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     dit, config, causal = pipeline.painter, pipeline.transformer.config, pipeline.config.attention_mode == "causal"
     assert isinstance(dit, CosmosDiT)
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
-    rows, tokens, past, text = 2, 12, 10, 7
+    rows, tokens, past = 2, 12, 10
     width, turning = heads * size, (blocks, rows if causal else 1, 2, 1, tokens, size)
     shapes: dict[str, tuple[int, ...]] = {
         "tokens": (rows, tokens, config.out_channels * dit.patch**2),
-        "modulations": (1, 1 if causal else 2, (3 * blocks + 1) * 3 * width),
+        "modulations": ((3 * blocks + 1) * 3 * width,) if causal else (2, (3 * blocks + 1) * 3 * width),
         "shown": (1, 1 if causal else tokens, 1),
         "turn": turning,
         "turn_across": turning,
         **dict.fromkeys(("past_keys", "past_values"), (rows, heads, past, size)),
-        **dict.fromkeys(("text_keys", "text_values"), (rows, heads, text, size)),
-        "reads": (rows, heads if dit.segment_heads else 1, 1, text),
         "learned": (rows if causal else 1, tokens, width),
         "sees": (rows, 1, 1, past + tokens),
     }
     kind = pipeline.transformer.dtype
     example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
-    for name in ("past_keys", "past_values", "text_keys", "text_values"):
+    for name in ("past_keys", "past_values"):
         example[name] = [torch.randn_like(example[name]) for _ in range(blocks)]
+    groups = [(count, length) for count, length in ((dit.segment_heads, 5), (heads - dit.segment_heads, 7)) if count]
+    for name in ("text_keys", "text_values"):
+        example[name] = [torch.randn(rows, count, length, size, dtype=kind) for count, length in groups * blocks]
+    example["reads"] = [torch.randn(rows, 1, 1, length, dtype=kind) for _, length in groups]
     if dit.model.learnable_pos_embed is None:
         del example["learned"]
     if causal:
-        return _write(Step(dit, fused=False), example, _AXES, path, ("answer", "own"))
+        own = [f"{name}_{block}" for name in ("keys", "values") for block in range(blocks)]
+        return _write(Step(dit), example, _AXES, path, ("answer", *own))
     for name in ("past_keys", "past_values", "sees"):
         del example[name]
     example["frame"] = (torch.arange(tokens) >= past).long()
@@ -111,11 +116,11 @@ class _WholeStep(nn.Module):
 
     def __init__(self, dit: CosmosDiT) -> None:
         super().__init__()
-        self.step = Step(dit, fused=False, keeping=False)
+        self.step = Step(dit, keeping=False)
 
     def forward(
         self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, text_keys: list[Tensor],
-        text_values: list[Tensor], reads: Tensor, frame: Tensor, learned: Tensor | None = None,
+        text_values: list[Tensor], reads: list[Tensor | None], frame: Tensor, learned: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         return self.step(
             tokens, modulations, shown, turn, turn_across, [], [], text_keys, text_values, reads, learned, frame=frame
@@ -188,8 +193,9 @@ def _write(
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether `export` has finished there."""
-    return (folder / MANIFEST).is_file()
+    """Whether `export`, of this version, has finished there."""
+    manifest = folder / MANIFEST
+    return manifest.is_file() and json.loads(manifest.read_text()).get("form") == FORM
 
 
 def fingerprint(pipeline: DuoGenPipeline) -> str:

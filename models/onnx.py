@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -50,7 +51,9 @@ class OnnxBackend:
     def __init__(self, pipeline: DuoGenPipeline, folder: Path) -> None:
         needed("onnxruntime")
         if not is_exported(folder):
-            raise DuoGenError(f"{folder}: no exported model there; write one with: duogen export-onnx -o {folder}")
+            raise DuoGenError(
+                f"{folder}: no model there that this version has exported; write one with: duogen export-onnx -o {folder}"
+            )
         if json.loads((folder / MANIFEST).read_text())["weights"] != fingerprint(pipeline):
             raise DuoGenError(f"{folder}: exported from other weights; write it anew: duogen export-onnx -o {folder}")
         self.pipeline = pipeline
@@ -102,17 +105,22 @@ class OnnxBackend:
         given = {"patches": patches, "cosine": cosine, "sine": sine, "windows": windows}
         return self._seeing(given, [seen])[0]
 
-    def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Tensor | list[Tensor] | None) -> StepOutput:
+    def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
         given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
         given |= {"tokens": tokens, "modulations": modulations}
+        given["reads"] = [
+            tokens.new_zeros(len(tokens), 1, 1, keys.shape[2]) if reads is None else reads
+            for reads, keys in zip(given["reads"], given["text_keys"], strict=False)
+        ]
         answer = torch.empty_like(tokens)
         if self.pipeline.config.attention_mode != "causal":
-            return StepOutput(self._step(given, [answer])[0], tokens.new_empty(0))
+            return StepOutput(self._step(given, [answer])[0], [], [])
         (rows, count, _), (_, heads, before, size) = tokens.shape, given["past_keys"][0].shape
         if given["sees"] is None:
             given["sees"] = tokens.new_zeros(rows, 1, 1, before + count)
-        own = tokens.new_empty(len(given["past_keys"]), rows, 2, heads, count, size)
-        return StepOutput(*self._step(given, [answer, own]))
+        own = tokens.new_empty(2, len(given["past_keys"]), rows, heads, count, size)
+        self._step(given, [answer, *own.flatten(0, 1)])
+        return StepOutput(answer, list(own[0]), list(own[1]))
 
 
 class _Runner:
@@ -130,6 +138,8 @@ class _Runner:
             self._device, self._index = "cuda", device.index or 0
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": self._index}))
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        self._binding, self._lock = self._session.io_binding(), threading.Lock()
+        self._bound: dict[str, Tensor] = {}
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
@@ -138,14 +148,16 @@ class _Runner:
         flat: dict[str, Tensor] = {}
         for name, value in given.items():
             flat |= {f"{name}_{n}": each for n, each in enumerate(value)} if isinstance(value, list) else {name: value}
-        binding = self._session.io_binding()
-        held = []  # until the run is over
-        for name in self._inputs:
-            held.append(flat[name].detach().contiguous())
-            binding.bind_input(name, *self._place(held[-1]))
-        for name, out in zip(self._outputs, outs, strict=True):
-            binding.bind_output(name, *self._place(out))
-        self._session.run_with_iobinding(binding)
+        with self._lock:
+            for name in self._inputs:
+                tensor = flat[name]
+                if self._bound.get(name) is not tensor:  # what stays from call to call is bound once
+                    kept = tensor.detach().contiguous()
+                    self._binding.bind_input(name, *self._place(kept))
+                    self._bound[name] = tensor if kept.data_ptr() == tensor.data_ptr() else kept
+            for name, out in zip(self._outputs, outs, strict=True):
+                self._binding.bind_output(name, *self._place(out))
+            self._session.run_with_iobinding(self._binding)
         return outs
 
     def _place(self, tensor: Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:

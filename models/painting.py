@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.canvas import Canvas
+from duogen.models.denoiser import Denoiser
 from duogen.models.dit import KeyValue
 from duogen.models.plain import PlainDenoiser, keep
 from duogen.models.sampler import OnStep, PaintSettings, VelocityOf, denoise, initial_noise, noise_levels

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from duogen.models.denoiser import Canvas
+from duogen.models.canvas import Canvas
 from duogen.models.dit import CONDITION_SIGMA, DiT, Frame, KeyValue, appended
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
-from duogen.models.attention import as_bias
+from duogen.models.attention import as_bias, attend
 
 LARGEST = 1024
 """Pictures of more patches are left to upstream, which never holds scores of all patches with all others."""
@@ -52,7 +52,7 @@ class Seeing(nn.Module):
                 part.transpose(0, 1)[None] for part in (_turned(query, cosine, sine), _turned(key, cosine, sine), value)
             )
             bias = None if number in self.visual.fullatt_block_indexes else windows
-            mixed = F.scaled_dot_product_attention(query, key, value, bias)[0]
+            mixed = attend(query, key, value, bias)[0]
             hidden = hidden + block.attn.proj(mixed.transpose(0, 1).flatten(1))
             hidden = hidden + block.mlp(block.norm2(hidden))
         return self.visual.merger(hidden)

@@ -19,8 +19,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from duogen.models.canvas import Canvas
 from duogen.models.decoding import Chunk
-from duogen.models.denoiser import Canvas
 from duogen.models.dit import KeyValue, appended
 from duogen.models.layout import Turn, Unseen, lay_out
 from duogen.models.painting import Order, Painted, kept_frames, paint_together

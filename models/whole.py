@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from duogen.models.attention import as_bias
-from duogen.models.denoiser import Canvas, modulations
+from duogen.models.canvas import Canvas, text_of
+from duogen.models.denoiser import modulations
 from duogen.models.dit import CosmosDiT, Frame
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
@@ -46,6 +46,7 @@ class WholeDenoiser:
         self._known = torch.cat([dit.patchify(each) for each in earlier], dim=1) if earlier else None
         known = 0 if self._known is None else self._known.shape[1]
         new = torch.arange(len(positions), device=weight.device) >= known
+        text = text_of([canvas], dit.segment_heads)
         turn, turn_across = turns(dit, *(wave[None, None] for wave in dit.rotary(positions)))
         learned = dit.learned(positions)
         self._inputs = StepInputs(
@@ -54,25 +55,25 @@ class WholeDenoiser:
             turn_across=turn_across,
             past_keys=[],
             past_values=[],
-            text_keys=[keys for keys, _ in canvas.context],
-            text_values=[values for _, values in canvas.context],
-            reads=as_bias(canvas.cross_mask, weight.dtype),
+            text_keys=text.keys,
+            text_values=text.values,
+            reads=text.reads,
             learned=None if learned is None else learned[None],
             sees=None,
             frame=new.long(),
         )
-        self._modulations = modulations(dit.model, sigmas)
+        self._modulations, self._branches = modulations(dit.model, sigmas), len(canvas.cross_mask)
 
     def __call__(self, latent: Tensor, step: int, guided: bool) -> Tensor:
         """The velocities [branches, C, h, w] at a step, of a latent [1, C, h, w]; with one branch, where it isn't guided."""
-        rows = len(self._inputs.reads) if guided else 1
+        rows = self._branches if guided else 1
         new = self.dit.patchify(latent)
         tokens = new if self._known is None else torch.cat([self._known, new], dim=1)
-        both = torch.cat([self._modulations[-1], self._modulations[step]], dim=1)
+        both = torch.stack([self._modulations[-1], self._modulations[step]])
         inputs = self._inputs._replace(
             text_keys=[keys.expand(rows, -1, -1, -1) for keys in self._inputs.text_keys],
             text_values=[values.expand(rows, -1, -1, -1) for values in self._inputs.text_values],
-            reads=self._inputs.reads[:rows],
+            reads=[reads if reads is None else reads[:rows] for reads in self._inputs.reads],
         )
         out = self._step(tokens.expand(rows, -1, -1), both, *inputs)
         return self.dit.velocity(out.answer[:, -new.shape[1] :], latent.expand(rows, -1, -1, -1), self.sigmas[step])

@@ -5,7 +5,8 @@ import torch
 from diffusers import CosmosTransformer3DModel
 from torch import Tensor
 
-from duogen.models.denoiser import Canvas, Denoiser
+from duogen.models.canvas import Canvas
+from duogen.models.denoiser import Denoiser
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, appended
 
 SIGMAS = torch.tensor([1.0, 0.7, 0.02])

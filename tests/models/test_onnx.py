@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from duogen.agent.agent import Agent
 from duogen.cli import run
@@ -19,7 +20,7 @@ from duogen.errors import DuoGenError
 from duogen.loading import onnx_folder
 from duogen.models.backend import TorchBackend
 from duogen.models.decoding import Reading
-from duogen.models.exporting import MANIFEST, OnnxMissingError, export, is_exported
+from duogen.models.exporting import FORM, MANIFEST, OnnxMissingError, export, is_exported
 from duogen.models.onnx import OnnxBackend
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
@@ -48,20 +49,23 @@ def test_a_step_is_that_of_torch(
     pipeline = default_agent.pipeline
     config = pipeline.transformer.config
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
+    near = pipeline.config.segment_heads
     torch.manual_seed(rows)
-    lists = [[torch.randn(rows, heads, count, size) for _ in range(blocks)] for count in (past, past, 31, 31)]
-    reads = torch.zeros(rows, heads, 1, 31)
+    kept = [[torch.randn(rows, heads, past, size) for _ in range(blocks)] for _ in range(2)]
+    with_room = [[F.pad(part, (0, 0, 0, tokens)) for part in parts] for parts in kept]
+    text = [[torch.randn(rows, *group, size) for group in [(near, 12), (heads - near, 31)] * blocks] for _ in range(2)]
+    reads = torch.zeros(rows, 1, 1, 31)
     reads[..., 20:] = float("-inf")
     sees = torch.zeros(rows, 1, 1, past + tokens)
     sees[..., :5] = float("-inf")
     given = (
-        torch.randn(rows, tokens, 256), torch.randn(1, 1, (9 * blocks + 3) * heads * size), torch.ones(1, 1, 1),
-        *torch.randn(2, blocks, rows, 2, 1, tokens, size), *lists, reads, torch.randn(rows, tokens, heads * size),
-        sees if masked else None, None,
+        torch.randn(rows, tokens, 256), torch.randn((9 * blocks + 3) * heads * size), torch.ones(1, 1, 1),
+        *torch.randn(2, blocks, rows, 2, 1, tokens, size),
     )  # fmt: skip
-    ours = OnnxBackend(pipeline, exported).step(pipeline.painter)(*given)
-    theirs = TorchBackend(pipeline).step(pipeline.painter)(*given)
-    for one, other in zip(ours, theirs, strict=True):
+    rest = (*text, [None, reads], torch.randn(rows, tokens, heads * size), sees if masked else None, None)
+    ours = OnnxBackend(pipeline, exported).step(pipeline.painter)(*given, *kept, *rest)
+    theirs = TorchBackend(pipeline).step(pipeline.painter)(*given, *with_room, *rest)
+    for one, other in zip((ours[0], *ours[1], *ours[2]), (theirs[0], *theirs[1], *theirs[2]), strict=True):
         assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-3) and other.abs().max() > 0.1
 
 
@@ -118,9 +122,12 @@ def test_plans_have_the_same_pictures(default_agent: Agent, exported: Path, guid
 
 
 def test_files_of_other_weights_are_refused(default_agent: Agent, exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(DuoGenError, match="no exported model there"):
-        OnnxBackend(default_agent.pipeline, tmp_path)
-    (tmp_path / MANIFEST).write_text(json.dumps({"weights": "others"}))
+    for manifest in (None, {"weights": "ours, of an earlier version"}):
+        if manifest is not None:
+            (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+        with pytest.raises(DuoGenError, match="no model there that this version has exported"):
+            OnnxBackend(default_agent.pipeline, tmp_path)
+    (tmp_path / MANIFEST).write_text(json.dumps({"form": FORM, "weights": "others"}))
     with pytest.raises(DuoGenError, match="exported from other weights"):
         OnnxBackend(default_agent.pipeline, tmp_path)
     assert is_exported(exported) and not is_exported(tmp_path / "none")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from duogen.models.denoiser import Canvas
+from duogen.models.canvas import Canvas
 from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.whole import WholeDenoiser
