@@ -64,7 +64,7 @@ DISHES = {
     "gratin": Dish(("cream",), ("potato", "leek", "broccoli", "cheese", "ham", "fish"), False, "bake"),
     "cake": Dish(("flour", "sugar"), (*_SWEET, "carrot"), True, "bake", herbs=False),
 }
-PRACTISED = {"salad": (2, 0.35), "soup": (2, 0.35), "cake": (3, 0.7)}
+PRACTISED = {"salad": (2, 0.35), "soup": (2, 0.35), "cake": (5, 0.8)}
 """Shares of dishes in training, where they are not 1, and how often they have a filling more; the evaluation asks for all alike."""
 EVEN = (1, 0.5)
 
