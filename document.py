@@ -248,7 +248,11 @@ class Document(BaseModel):
 
     def branch(self) -> Document:
         """A copy that grows on its own; the pictures are shared."""
-        copy = self.model_copy(deep=True)
+        copy = Document()
+        copy.messages = [
+            message.model_copy(update={"content": [part.model_copy() for part in message.content]})
+            for message in self.messages
+        ]
         copy._pictures = dict(self._pictures)
         return copy
 

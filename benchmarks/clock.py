@@ -13,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from duogen.models import strict
+from duogen.models.backend import TorchBackend
 from duogen.models.denoiser import Denoiser
 from duogen.models.dit import CosmosDiT, DiT
 from duogen.models.pipeline import DuoGenPipeline
@@ -51,7 +52,8 @@ class Clock:
             # Within `generate` the forward passes are counted, and timed with it.
             put(pipeline.mllm, "forward", "text", lambda input_ids, **_: input_ids.shape[1])
             put(pipeline.connector, "forward", "connector", None)
-            put(pipeline.backend, "connect", "connector", None)
+            if not isinstance(pipeline.backend, TorchBackend):  # its connector is one with what follows
+                put(pipeline.backend, "condition", "condition", None)
             put(dit, "context", "condition", None)
             put(pipeline.transformer, "forward", "denoising", lambda shown, *_, **__: _tokens(dit, shown))
             put(

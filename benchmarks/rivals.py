@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import torch
 from langgraph.graph.state import CompiledStateGraph
@@ -90,11 +91,14 @@ def _no_sessions() -> Iterator[None]:
 
 @contextmanager
 def _no_context() -> Iterator[None]:
-    """Cross-attention's keys and values of all text, again for every picture."""
+    """Connector, and cross-attention's keys and values, of all text, again for every picture."""
     inner = Session.condition
+    states: WeakKeyDictionary[Session, list[Tensor]] = WeakKeyDictionary()
 
     def again(session: Session, length: int) -> object:
-        session._used, session._context = 0, None
+        every = states.setdefault(session, [])
+        every += session._states
+        session._states, session._context = list(every), None
         return inner(session, length)
 
     with patch.object(Session, "condition", again):

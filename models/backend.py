@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from duogen.models.decoding import ReadingFunction
-from duogen.models.dit import CosmosDiT
+from duogen.models.dit import CosmosDiT, KeyValue
 from duogen.models.seeing import SeeingFunction
 from duogen.models.step import Step, StepFunction
 from duogen.models.vae import from_latents
@@ -30,8 +30,8 @@ class Backend(Protocol):
     def step(self, dit: CosmosDiT) -> StepFunction:
         """The denoising step of the pipeline's DiT."""
 
-    def connect(self, states: Tensor) -> Tensor:
-        """What the DiT reads, [1, S, channels], of hidden states [1, S, layers, hidden]."""
+    def condition(self, states: Tensor) -> list[KeyValue]:
+        """What each block's cross-attention reads of hidden states [1, S, layers, hidden], see `duogen.models.dit.DiT.context`."""
 
     def decode(self, latent: Tensor) -> Tensor:
         """Pixels in about -1..1 [1, 3, H, W] of a normalised latent [1, C, h, w]."""
@@ -52,8 +52,8 @@ class TorchBackend:
     def step(self, dit: CosmosDiT) -> StepFunction:
         return Step(dit, keeping=self.pipeline.config.attention_mode == "causal")
 
-    def connect(self, states: Tensor) -> Tensor:
-        return self.pipeline.connector(states)
+    def condition(self, states: Tensor) -> list[KeyValue]:
+        return self.pipeline.painter.context(self.pipeline.connector(states))
 
     def decode(self, latent: Tensor) -> Tensor:
         return from_latents(self.pipeline.vae, latent)

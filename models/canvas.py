@@ -64,12 +64,15 @@ def _read_by(canvases: Sequence[Canvas], start: int, end: int) -> Text:
     read = [mask.any(0).flatten().nonzero()[:, 0] for mask in masks]
     longest = max(map(len, read))
 
+    def chosen(part: Tensor, index: Tensor) -> Tensor:
+        part = part[:, start:end]
+        if len(index) < part.shape[2]:
+            part = part.index_select(2, index)
+        return part if len(index) == longest else F.pad(part, (0, 0, 0, longest - len(index)))
+
     def together(parts: Sequence[Tensor]) -> Tensor:
-        chosen = [
-            F.pad(part[:, start:end].index_select(2, index), (0, 0, 0, longest - len(index)))
-            for part, index in zip(parts, read, strict=True)
-        ]
-        return torch.cat(chosen)
+        ours = list(map(chosen, parts, read))
+        return ours[0] if len(ours) == 1 else torch.cat(ours)
 
     sees = [F.pad(mask[..., index], (0, longest - len(index))) for mask, index in zip(masks, read, strict=True)]
     mask = torch.stack(sees, dim=1).flatten(0, 1)

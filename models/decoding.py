@@ -9,15 +9,14 @@ every weight is multiplied once, and each dialogue attends to its own cache. Wei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import Cache, DynamicLayer
 
-from duogen.models.attention import as_bias, attend_in_products
 from duogen.models.norms import rms_norm
 from duogen.models.seeing import Eyes, SeeingFunction
 
@@ -57,30 +56,66 @@ class RoomyLayer(DynamicLayer):
     def __init__(self, like: Tensor, heads: int, size: int) -> None:
         super().__init__()
         self.rooms = [like.new_zeros(1, heads, ROOM, size) for _ in range(2)]
-        self.keys, self.values = (room[:, :, :0] for room in self.rooms)
+        self.show(0)
         self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
+
+    def make_room(self, more: int) -> None:
+        """Sees to it that so many tokens can be added."""
+        length, room = self.keys.shape[2], self.rooms[0].shape[2]
+        if length + more > room:
+            wanted = length + more + max(ROOM, length // 2)
+            # Zeros: what is masked must be finite.
+            self.rooms = [F.pad(each, (0, 0, 0, wanted - room)) for each in self.rooms]
+            self.show(length)
+
+    def show(self, length: int) -> None:
+        """Has the keys and values be those of the first `length` tokens in the room."""
+        self.keys, self.values = (room[:, :, :length] for room in self.rooms)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Adds keys and values [1, heads, n, head_dim]; returns all of them."""
         length, more = self.keys.shape[2], key_states.shape[2]
-        if length + more > self.rooms[0].shape[2]:
-            extra = more + max(ROOM, length // 2)
-            self.rooms = [F.pad(room, (0, 0, 0, extra)) for room in self.rooms]  # zeros: what is masked must be finite
+        self.make_room(more)
         for room, part in zip(self.rooms, (key_states, value_states), strict=True):
             room[:, :, length : length + more] = part
-        self.keys, self.values = (room[:, :, : length + more] for room in self.rooms)
+        self.show(length + more)
         return self.keys, self.values
 
 
-def new_cache(model: Qwen2_5_VLForConditionalGeneration) -> Cache:
+class RoomyCache(Cache):
+    """Layers of a KV cache with room, which a `ReadingFunction` fills; `waves`, the cosines and sines [room, head_dim / 2] of the tokens
+    that it has filled them with."""
+
+    def __init__(self, layers: list[RoomyLayer]) -> None:
+        super().__init__(layers=layers)
+        self.waves = [layers[0].rooms[0].new_zeros(0, layers[0].rooms[0].shape[-1] // 2) for _ in range(2)]
+
+    def make_room(self, waves: Sequence[Tensor]) -> None:
+        """Gets ready for tokens whose cosines and sines [n, head_dim / 2] these are."""
+        length, more = self.get_seq_length(), len(waves[0])
+        for layer in self.roomy:
+            layer.make_room(more)
+        missing = self.roomy[0].rooms[0].shape[2] - len(self.waves[0])
+        if missing:
+            self.waves = [F.pad(each, (0, 0, 0, missing)) for each in self.waves]
+        for each, own in zip(self.waves, waves, strict=True):
+            each[length : length + more] = own
+
+    @property
+    def roomy(self) -> list[RoomyLayer]:
+        """The layers."""
+        return cast(list[RoomyLayer], self.layers)
+
+
+def new_cache(model: Qwen2_5_VLForConditionalGeneration) -> RoomyCache:
     """An empty cache of a model."""
     config = model.config.get_text_config()
     size = config.hidden_size // config.num_attention_heads
-    layers = model.model.language_model.layers
-    return Cache(layers=[RoomyLayer(each.self_attn.k_proj.weight, config.num_key_value_heads, size) for each in layers])
+    layers: Any = model.model.language_model.layers
+    return RoomyCache([RoomyLayer(each.self_attn.k_proj.weight, config.num_key_value_heads, size) for each in layers])
 
 
-class _Layer(NamedTuple):
+class LayerWeights(NamedTuple):
     """A decoder layer's weights; queries, keys and values, and the two halves of the gate, each in one product or in several."""
 
     norm: Tensor
@@ -110,28 +145,29 @@ class Weights:
         sections = torch.tensor(config.rope_parameters["mrope_section"])
         self._axes = torch.arange(3).repeat_interleave(sections).to(self._frequencies.device)
 
-    def waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [n, 1, head_dim] of positions [3, n]; of the first half the sines with a minus."""
+    def half_waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [n, head_dim / 2] of positions [3, n]."""
         angle = positions[self._axes].T * self._frequencies
-        turn = angle.sin()
-        waves = torch.cat([angle, angle], dim=-1).cos(), torch.cat([-turn, turn], dim=-1)
-        cosine, sine = ((wave * self._scale).to(self.embedding.dtype).unsqueeze(1) for wave in waves)
+        cosine, sine = ((wave * self._scale).to(self.embedding.dtype) for wave in (angle.cos(), angle.sin()))
         return cosine, sine
 
-    def split(self, hidden: Tensor, layer: _Layer, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for both halves, [n, 1, head_dim]; of the first half the sines with a minus."""
+        cosine, sine = self.half_waves(positions)
+        return torch.cat([cosine, cosine], dim=-1).unsqueeze(1), torch.cat([-sine, sine], dim=-1).unsqueeze(1)
+
+    def split(self, hidden: Tensor, layer: LayerWeights, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [n, heads, head_dim], keys and values [n, kv_heads, head_dim] of a layer."""
-        normed = rms_norm(hidden, layer.norm, self.eps)
-        heads = _project(normed, layer.qkv).unflatten(-1, (-1, self.size))
+        heads = project(rms_norm(hidden, layer.norm, self.eps), layer.qkv).unflatten(-1, (-1, self.size))
         turned, values = heads[:, : -self.kv_heads], heads[:, -self.kv_heads :]
         real, imaginary = turned.chunk(2, dim=-1)
         turned = turned * cosine + torch.cat([imaginary, real], dim=-1) * sine
         return turned[:, : self.heads], turned[:, self.heads :], values
 
-    def join(self, hidden: Tensor, layer: _Layer, mixed: Tensor) -> Tensor:
-        """The layer's output, of its input and what attention has mixed, [n, heads, head_dim]."""
-        hidden = hidden + F.linear(mixed.flatten(1), layer.out)
-        normed = rms_norm(hidden, layer.norm_after, self.eps)
-        gate, up = _project(normed, layer.gate_up).chunk(2, dim=-1)
+    def join(self, hidden: Tensor, layer: LayerWeights, mixed: Tensor) -> Tensor:
+        """The layer's output, of its input and what attention has mixed, [.., heads * head_dim]."""
+        hidden = hidden + F.linear(mixed, layer.out)
+        gate, up = project(rms_norm(hidden, layer.norm_after, self.eps), layer.gate_up).chunk(2, dim=-1)
         return hidden + F.linear(F.silu(gate) * up, layer.down)
 
     def logits(self, state: Tensor) -> Tensor:
@@ -142,64 +178,21 @@ class Weights:
         return rms_norm(hidden, self.norm, self.eps)
 
 
-class Reading(nn.Module):
-    """New tokens of one dialogue as a plain function of tensors: what is exported to ONNX.
-
-    The cache is read where it lies, room and all; what is new is returned, and nothing copied.
-    """
-
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
-        super().__init__()
-        self.weights = Weights(model)
-
-    def forward(
-        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The decoder layers on tokens [n, hidden] at positions [3, n].
-
-        Args:
-            sees: [n, room + n], attention's bias: minus infinity for what lies in the room but isn't said yet.
-            past_keys, past_values: of each layer, [1, kv_heads, room, head_dim].
-
-        Returns:
-            Logits [vocabulary] after the last token, states [n, layers, hidden], and the keys and values of the new tokens,
-            [layers, kv_heads, n, head_dim] each.
-        """
-        w = self.weights
-        cosine, sine = w.waves(positions)
-        states, all_keys, all_values = [], [], []
-        groups = w.heads // w.kv_heads
-        behind = sees if groups == 1 else sees.repeat(groups, 1)
-        for layer, old_keys, old_values in zip(w.layers, past_keys, past_values, strict=True):
-            query, keys, values = w.split(hidden, layer, cosine, sine)
-            keys, values = keys.transpose(0, 1), values.transpose(0, 1)  # kv_heads, n, size
-            # Each head of the keys serves a group of queries.
-            if groups > 1:
-                query = query.unflatten(1, (w.kv_heads, groups)).permute(1, 2, 0, 3).flatten(1, 2)
-            else:
-                query = query.transpose(0, 1)
-            old = old_keys.squeeze(0), old_values.squeeze(0)
-            mixed = attend_in_products(query, [old, (keys, values)], behind)
-            if groups > 1:
-                mixed = mixed.unflatten(1, (groups, -1)).permute(2, 0, 1, 3).flatten(1, 2)
-            else:
-                mixed = mixed.transpose(0, 1)
-            hidden = w.join(hidden, layer, mixed)
-            states.append(hidden)
-            all_keys.append(keys)
-            all_values.append(values)
-        states[-1] = w.finish(hidden)
-        logits = w.logits(states[-1][-1])
-        return logits, torch.stack(states, dim=1), torch.stack(all_keys), torch.stack(all_values)
-
-
 class ReadingFunction(Protocol):
-    """A `Reading`, in torch or elsewhere."""
+    """The language model on new tokens of one dialogue; `duogen.models.reading` is what is exported of it."""
 
     def __call__(
-        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As `Reading.forward`."""
+        self, hidden: Tensor, total: int, waves: Sequence[Tensor], keys: list[Tensor], values: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The decoder layers on tokens [n, hidden], the last of `total`.
+
+        Args:
+            waves: cosines and sines [room, head_dim / 2] of the tokens.
+            keys, values: of each layer, [1, kv_heads, room, head_dim]; those of the new tokens are put in their places.
+
+        Returns:
+            Logits [vocabulary] after the last token, and states [n, layers, hidden].
+        """
 
 
 class PackedDecoder:
@@ -243,7 +236,7 @@ class PackedDecoder:
                         enable_gqa=w.kv_heads != w.heads,
                     )[0].transpose(0, 1)
                 )  # fmt: skip
-            hidden = w.join(hidden, layer, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+            hidden = w.join(hidden, layer, (torch.cat(mixed) if len(mixed) > 1 else mixed[0]).flatten(1))
             states.append(hidden)
         states[-1] = w.finish(hidden)
         last = torch.tensor(counts).cumsum(0) - 1
@@ -252,16 +245,12 @@ class PackedDecoder:
 
     def _read(self, reading: ReadingFunction, chunk: Chunk, hidden: Tensor) -> MLLMOutput:
         """A chunk that comes alone, through `reading`."""
-        layers: Any = chunk.cache.layers
-        length, room, count = chunk.cache.get_seq_length(), layers[0].rooms[0].shape[2], len(hidden)
-        seen = torch.ones(count, room + count, dtype=torch.bool, device=hidden.device).tril(room)
-        seen[:, length:room] = False
-        logits, states, keys, values = reading(
-            hidden, chunk.positions.to(hidden.device), as_bias(seen, hidden.dtype),
-            [layer.rooms[0] for layer in layers], [layer.rooms[1] for layer in layers],
-        )  # fmt: skip
-        for number, (key, value) in enumerate(zip(keys, values, strict=True)):
-            chunk.cache.update(key[None], value[None], number)
+        cache, total = cast(RoomyCache, chunk.cache), chunk.cache.get_seq_length() + len(hidden)
+        cache.make_room(self.weights.half_waves(chunk.positions.to(hidden.device)))
+        keys, values = ([layer.rooms[which] for layer in cache.roomy] for which in (0, 1))
+        logits, states = reading(hidden, total, cache.waves, keys, values)
+        for layer in cache.roomy:
+            layer.show(total)
         return MLLMOutput(logits, states)
 
     def _embed(self, chunks: Sequence[Chunk], device: torch.device) -> Tensor:
@@ -277,7 +266,8 @@ class PackedDecoder:
         return hidden
 
 
-def _project(x: Tensor, weights: list[tuple[Tensor, Tensor | None]]) -> Tensor:
+def project(x: Tensor, weights: list[tuple[Tensor, Tensor | None]]) -> Tensor:
+    """One product, or several side by side."""
     parts = [F.linear(x, weight, bias) for weight, bias in weights]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -290,14 +280,14 @@ def _mask(chunk: Chunk, device: torch.device) -> Tensor | None:
     return torch.ones(count, before + count, dtype=torch.bool, device=device).tril(before)
 
 
-def _layer(layer: Any, copied: bool) -> _Layer:
+def _layer(layer: Any, copied: bool) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     qkv = [(part.weight, part.bias) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
     gate_up: list[tuple[Tensor, Tensor | None]] = [(mlp.gate_proj.weight, None), (mlp.up_proj.weight, None)]
     if copied:
         qkv = [(torch.cat([weight for weight, _ in qkv]), torch.cat([bias for _, bias in qkv]))]
         gate_up = [(torch.cat([weight for weight, _ in gate_up]), None)]
-    return _Layer(
+    return LayerWeights(
         norm=layer.input_layernorm.weight,
         qkv=qkv,
         out=attention.o_proj.weight,

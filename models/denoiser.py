@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from duogen.models.attention import as_bias
 from duogen.models.canvas import Canvas, text_of
-from duogen.models.dit import CONDITION_SIGMA, CosmosDiT, Frame, KeyValue, appended
+from duogen.models.dit import CosmosDiT, Frame, KeyValue
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
 
@@ -49,9 +49,10 @@ class Denoiser:
         blank = weight.new_zeros(tuple(shape))
         positions = [dit.positions(Frame(blank, canvas.time, sigmas[:1], False)) for canvas in canvases]
         learned = [each for each in map(dit.learned, positions) if each is not None]
-        waves = [self._rows(torch.stack(each).unsqueeze(1)) for each in zip(*map(dit.rotary, positions), strict=True)]
+        waves = [self._rows(torch.stack(each)) for each in zip(*map(dit.rotary, positions), strict=True)]
         counts = [0 if canvas.past is None else canvas.past[0][0].shape[2] for canvas in canvases]
         before, tokens = max(counts), len(positions[0])
+        self._before = [before - count for count in counts]
         sees = None
         if min(counts) < before:  # shorter pasts stand to the right, behind nothing
             seen = torch.arange(before + tokens) >= before - torch.tensor(counts)[:, None]
@@ -75,7 +76,7 @@ class Denoiser:
             sees=sees,
             frame=None,
         )
-        self._modulations = modulations(dit.model, sigmas)
+        self._modulations = dit.modulations.at(sigmas)
 
     @cached_property
     def _first_branch(self) -> StepInputs:
@@ -121,29 +122,12 @@ class Denoiser:
         inputs = self._inputs if self.branches == 1 else self._first_branch
         shown = inputs._replace(shown=torch.ones_like(inputs.shown))
         out = self._step(self.dit.patchify(latents), self._modulations[-1], *shown)
-        own = list(zip(out.keys, out.values, strict=True))
         return [
-            appended(canvas.past, [(key[row : row + 1], value[row : row + 1]) for key, value in own])
-            for row, canvas in enumerate(self.canvases)
+            [(self._own(key, row), self._own(value, row)) for key, value in zip(out.keys, out.values, strict=True)]
+            for row in range(len(self.canvases))
         ]
 
-
-def modulations(model: Any, sigmas: Tensor) -> Tensor:
-    """Shift, scale (plus one) and gate of all norms, in the order in which they come: [steps + 1, (3 L + 1) * 3 * width].
-
-    The last ones are those of condition frames, computed by themselves: their rounding mustn't depend on how many steps there are.
-    """
-    return torch.cat([_modulations(model, sigmas), _modulations(model, sigmas.new_tensor([CONDITION_SIGMA]))])
-
-
-def _modulations(model: Any, sigmas: Tensor) -> Tensor:
-    weight = model.patch_embed.proj.weight
-    temb, embedded = model.time_embed(weight, sigmas.to(weight.device))
-    norms = [norm for block in model.transformer_blocks for norm in (block.norm1, block.norm2, block.norm3)]
-    width = weight.shape[0]
-    tables = [norm.linear_2(norm.linear_1(F.silu(embedded))) + temb for norm in norms]
-    last = model.norm_out.linear_2(model.norm_out.linear_1(F.silu(embedded))) + temb[:, : 2 * width]
-    tables.append(F.pad(last, (0, width)))
-    all_of_them = torch.stack(tables, dim=1).unflatten(-1, (3, width))
-    all_of_them[:, :, 1] += 1
-    return all_of_them.flatten(1)
+    def _own(self, all_of_them: Tensor, row: int) -> Tensor:
+        """A picture's keys, or values, of what a step returns for all; shorter pasts stand to the right there."""
+        own = all_of_them[row : row + 1, :, self._before[row] :]
+        return own if len(all_of_them) == 1 else own.clone()

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from duogen.models.attention import Mask, attend, biased
+from duogen.models.modulations import Modulations
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one block, [B, heads, N, head_dim] each."""
@@ -201,8 +202,8 @@ class CosmosDiT(BlockDiT):
 
     def __init__(self, model: CosmosTransformer3DModel, prediction: str = "velocity", segment_heads: int = 0) -> None:
         super().__init__(model, model.transformer_blocks)
-        self.prediction = prediction
-        self.segment_heads = segment_heads
+        self.prediction, self.segment_heads = prediction, segment_heads
+        self.modulations = Modulations(model, CONDITION_SIGMA)
 
     def reading(self, starts: Tensor, ends: Tensor, length: int) -> Tensor:
         text = self._text(ends, length)

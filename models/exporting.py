@@ -1,9 +1,10 @@
 """All networks as ONNX files: language model, vision encoder, connector, denoising step and the VAE's decoder.
 
-The language model reads and writes one dialogue's tokens, however many, behind a cache of any length; the vision encoder sees one
-picture of any size. The step is the one of `duogen.models.step`, of any number of pictures, tokens (so any width and height) and
-text tokens: behind any number of kept frames, in ``causal`` checkpoints, and of all frames, in ``full`` ones. The extra ``onnx``
-installs what is needed; on a GPU, the extra ``gpu`` does.
+The language model reads and writes one dialogue's tokens, however many, and puts them into a cache of any length; the vision encoder
+sees one picture of any size; the connector goes on to what each block's cross-attention reads. The step is the one of
+`duogen.models.step`, of any number of pictures, tokens (so any width and height) and text tokens: behind any number of kept frames,
+in ``causal`` checkpoints, and of all frames, in ``full`` ones. They hold operators that only onnxruntime has
+(`duogen.models.kernels`). The extra ``onnx`` installs what is needed; on a GPU, the extra ``gpu`` does.
 """
 
 from __future__ import annotations
@@ -20,24 +21,26 @@ import torch
 from torch import Tensor, nn
 
 from duogen.errors import DuoGenError
-from duogen.models.decoding import Reading, new_cache
+from duogen.models.conditioning import Conditioning
+from duogen.models.decoding import new_cache
 from duogen.models.dit import CosmosDiT
 from duogen.models.mllm import QwenVL
 from duogen.models.pipeline import DuoGenPipeline
+from duogen.models.reading import Reading
 from duogen.models.seeing import Seeing
 from duogen.models.step import Step
 from duogen.models.vae import from_latents
 
 OPSET = 20
 MANIFEST = "duogen-onnx.json"
-FORM = 2
+FORM = 3
 """Of what the files take and give; files of another form are of another version of this library."""
 READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of a keeping `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
-    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 4), "turn_across": (1, 4), "past_keys": (0, 2),
-    "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 3), "learned": (0, 1), "sees": (0, 3),
+    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 2), "turn_across": (1, 2), "past_keys": (0, 2),
+    "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 1), "learned": (0, 1), "sees": (0, 1),
 }  # fmt: skip
 
 
@@ -63,8 +66,9 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [_write_step(pipeline, folder / f"{STEP}.onnx")]
     states = torch.randn(1, 7, _layers(pipeline), pipeline.connector.config.in_channels // _layers(pipeline))
+    conditioning = Conditioning(pipeline.connector, pipeline.painter)
     paths.append(
-        _write(pipeline.connector, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("vectors",))
+        _write(conditioning, {"states": states}, {"states": (1,)}, folder / f"{CONNECTOR}.onnx", ("keys", "values"))
     )
     latent = torch.randn(pipeline.latent_shape(*[pipeline.side_multiple * side for side in (2, 3)]))
     axes: dict[str, tuple[int, ...]] = {"latent": (2, 3)}
@@ -80,7 +84,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     assert isinstance(dit, CosmosDiT)
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
     rows, tokens, past = 2, 12, 10
-    width, turning = heads * size, (blocks, rows if causal else 1, 2, 1, tokens, size)
+    width, turning = heads * size, (blocks, rows if causal else 1, tokens, 2, 1, size)
     shapes: dict[str, tuple[int, ...]] = {
         "tokens": (rows, tokens, config.out_channels * dit.patch**2),
         "modulations": ((3 * blocks + 1) * 3 * width,) if causal else (2, (3 * blocks + 1) * 3 * width),
@@ -89,7 +93,6 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
         "turn_across": turning,
         **dict.fromkeys(("past_keys", "past_values"), (rows, heads, past, size)),
         "learned": (rows if causal else 1, tokens, width),
-        "sees": (rows, 1, 1, past + tokens),
     }
     kind = pipeline.transformer.dtype
     example: dict[str, Any] = {name: torch.randn(shape, dtype=kind) for name, shape in shapes.items()}
@@ -98,16 +101,17 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     groups = [(count, length) for count, length in ((dit.segment_heads, 5), (heads - dit.segment_heads, 7)) if count]
     for name in ("text_keys", "text_values"):
         example[name] = [torch.randn(rows, count, length, size, dtype=kind) for count, length in groups * blocks]
-    example["reads"] = [torch.randn(rows, 1, 1, length, dtype=kind) for _, length in groups]
+    example["reads"] = [torch.ones(rows, length, dtype=torch.int32) for _, length in groups]
     if dit.model.learnable_pos_embed is None:
         del example["learned"]
     if causal:
+        example["sees"] = torch.ones(rows, past + tokens, dtype=torch.int32)
         own = [f"{name}_{block}" for name in ("keys", "values") for block in range(blocks)]
         return _write(Step(dit), example, _AXES, path, ("answer", *own))
-    for name in ("past_keys", "past_values", "sees"):
+    for name in ("past_keys", "past_values"):
         del example[name]
     example["frame"] = (torch.arange(tokens) >= past).long()
-    axes = _AXES | {"shown": (1,), "turn": (4,), "turn_across": (4,), "learned": (1,), "frame": (0,)}
+    axes = _AXES | {"shown": (1,), "turn": (2,), "turn_across": (2,), "learned": (1,), "frame": (0,)}
     return _write(_WholeStep(dit), example, axes, path, ("answer",))
 
 
@@ -130,18 +134,25 @@ class _WholeStep(nn.Module):
 def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
     """Exports the language model."""
     reading, tokens = Reading(pipeline.mllm).eval(), 3
-    layers: Any = new_cache(pipeline.mllm).layers
-    room = layers[0].rooms[0].shape[2]
+    layers = new_cache(pipeline.mllm).roomy
+    room, half = layers[0].rooms[0].shape[2], reading.weights.size // 2
+    kind = reading.weights.embedding.dtype
     example: dict[str, Any] = {
-        "hidden": torch.randn(tokens, reading.weights.embedding.shape[1], dtype=reading.weights.embedding.dtype),
-        "positions": torch.arange(tokens).expand(3, -1).contiguous(),
-        "sees": torch.zeros(tokens, room + tokens, dtype=reading.weights.embedding.dtype),
+        "hidden": torch.randn(tokens, reading.weights.embedding.shape[1], dtype=kind),
+        "total": torch.tensor([tokens], dtype=torch.int32),
+        "waves": [torch.randn(room, half, dtype=kind) for _ in range(2)],
+        "past_keys": [torch.randn_like(layer.rooms[0]) for layer in layers],
+        "past_values": [torch.randn_like(layer.rooms[1]) for layer in layers],
     }
-    axes: dict[str, tuple[int, ...]] = {"hidden": (0,), "positions": (1,), "sees": (0, 1)}
-    for part, name in enumerate(("past_keys", "past_values")):
-        example[name] = [torch.randn_like(layer.rooms[part]) for layer in layers]
-        axes[name] = (2,)
-    return _write(reading, example, axes, path, ("logits", "states", "keys", "values"))
+    axes: dict[str, tuple[int, ...]] = {
+        "hidden": (0,),
+        "total": (),
+        "waves": (0,),
+        "past_keys": (2,),
+        "past_values": (2,),
+    }
+    kept = [f"{name}_{number}" for name in ("keys", "values") for number in range(len(layers))]
+    return _write(reading, example, axes, path, ("logits", "states", *kept))
 
 
 def _write_seeing(pipeline: DuoGenPipeline, path: Path) -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from duogen.errors import DuoGenError
 from duogen.models.decoding import ReadingFunction
-from duogen.models.dit import CosmosDiT
+from duogen.models.dit import CosmosDiT, KeyValue
 from duogen.models.exporting import (
     CONNECTOR,
     DECODER,
@@ -72,11 +72,13 @@ class OnnxBackend:
         return self._see
 
     def step(self, dit: CosmosDiT) -> StepFunction:
-        return self._run_step
+        return _OnnxStep(self._step, self.pipeline.config.attention_mode == "causal")
 
-    def connect(self, states: Tensor) -> Tensor:
-        out = states.new_empty(*states.shape[:2], self.pipeline.connector.config.out_channels)
-        return self._connector({"states": states}, [out])[0]
+    def condition(self, states: Tensor) -> list[KeyValue]:
+        config = self.pipeline.transformer.config
+        shape = (config.num_layers, 1, config.num_attention_heads, states.shape[1], config.attention_head_dim)
+        keys, values = self._connector({"states": states}, [states.new_empty(shape) for _ in range(2)])
+        return list(zip(keys, values, strict=True))
 
     def decode(self, latent: Tensor) -> Tensor:
         pipeline = self.pipeline
@@ -85,19 +87,19 @@ class OnnxBackend:
         return self._decoder({"latent": latent}, [out])[0]
 
     def _read(
-        self, hidden: Tensor, positions: Tensor, sees: Tensor, past_keys: list[Tensor], past_values: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        given: dict[str, Tensor | list[Tensor]] = {
-            "hidden": hidden, "positions": positions, "sees": sees, "past_keys": past_keys, "past_values": past_values,
-        }  # fmt: skip
-        (count, width), (_, heads, _, size) = hidden.shape, past_keys[0].shape
-        own = (len(past_keys), heads, count, size)
-        outs = [
-            hidden.new_empty(self.pipeline.mllm.config.get_text_config().vocab_size),
-            hidden.new_empty(count, len(past_keys), width), hidden.new_empty(own), hidden.new_empty(own),
-        ]  # fmt: skip
-        logits, states, keys, values = self._reading(given, outs)
-        return logits, states, keys, values
+        self, hidden: Tensor, total: int, waves: Sequence[Tensor], keys: list[Tensor], values: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        count, width = hidden.shape
+        logits = hidden.new_empty(self.pipeline.mllm.config.get_text_config().vocab_size)
+        states = hidden.new_empty(count, len(keys), width)
+        self._reading(
+            {
+                "hidden": hidden, "total": torch.tensor([total], dtype=torch.int32), "waves": list(waves),
+                "past_keys": keys, "past_values": values,
+            },
+            [logits, states, *keys, *values],
+        )  # fmt: skip
+        return logits, states
 
     def _see(self, patches: Tensor, cosine: Tensor, sine: Tensor, windows: Tensor) -> Tensor:
         config = self.pipeline.mllm.config.vision_config
@@ -105,22 +107,41 @@ class OnnxBackend:
         given = {"patches": patches, "cosine": cosine, "sine": sine, "windows": windows}
         return self._seeing(given, [seen])[0]
 
-    def _run_step(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
+
+class _OnnxStep:
+    """A `StepFunction` for the steps of the same pictures; the keys and values that it returns hold until it is called again."""
+
+    def __init__(self, run: _Runner, causal: bool) -> None:
+        self._run, self._causal, self._own = run, causal, list[Tensor]()
+
+    def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
         given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
         given |= {"tokens": tokens, "modulations": modulations}
+        rows, count, _ = tokens.shape
         given["reads"] = [
-            tokens.new_zeros(len(tokens), 1, 1, keys.shape[2]) if reads is None else reads
-            for reads, keys in zip(given["reads"], given["text_keys"], strict=False)
+            _mask(reads, rows, keys) for reads, keys in zip(given["reads"], given["text_keys"], strict=False)
         ]
         answer = torch.empty_like(tokens)
-        if self.pipeline.config.attention_mode != "causal":
-            return StepOutput(self._step(given, [answer])[0], [], [])
-        (rows, count, _), (_, heads, before, size) = tokens.shape, given["past_keys"][0].shape
-        if given["sees"] is None:
-            given["sees"] = tokens.new_zeros(rows, 1, 1, before + count)
-        own = tokens.new_empty(2, len(given["past_keys"]), rows, heads, count, size)
-        self._step(given, [answer, *own.flatten(0, 1)])
-        return StepOutput(answer, list(own[0]), list(own[1]))
+        if not self._causal:
+            return StepOutput(self._run(given, [answer])[0], [], [])
+        past = given["past_keys"]
+        given["sees"] = _mask(given["sees"], rows, past[0], count)
+        _, heads, before, size = past[0].shape
+        shape = (rows, heads, before + count, size)
+        if not self._own or self._own[0].shape != shape:
+            self._own = [tokens.new_empty(shape) for _ in range(2 * len(past))]
+        self._run(given, [answer, *self._own])
+        return StepOutput(answer, self._own[: len(past)], self._own[len(past) :])
+
+
+def _mask(bias: Tensor | None, rows: int, keys: Tensor, more: int = 0) -> Tensor:
+    """A mask, int32 [rows, M + more], of a bias [rows, 1, 1, M + more] over keys [.., M, head_dim], or for all to be seen."""
+    return _all_seen(rows, keys.shape[2] + more, keys.device) if bias is None else (bias.flatten(1) == 0).int()
+
+
+@lru_cache
+def _all_seen(rows: int, keys: int, device: torch.device) -> Tensor:
+    return torch.ones(rows, keys, dtype=torch.int32, device=device)
 
 
 class _Runner:
@@ -133,10 +154,8 @@ class _Runner:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
-        self._device, self._index = "cpu", 0
         if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            self._device, self._index = "cuda", device.index or 0
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": self._index}))
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         self._binding, self._lock = self._session.io_binding(), threading.Lock()
         self._bound: dict[str, Tensor] = {}
@@ -156,12 +175,16 @@ class _Runner:
                     self._binding.bind_input(name, *self._place(kept))
                     self._bound[name] = tensor if kept.data_ptr() == tensor.data_ptr() else kept
             for name, out in zip(self._outputs, outs, strict=True):
-                self._binding.bind_output(name, *self._place(out))
+                if self._bound.get(name) is not out:
+                    self._binding.bind_output(name, *self._place(out))
+                    self._bound[name] = out
             self._session.run_with_iobinding(self._binding)
         return outs
 
-    def _place(self, tensor: Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:
-        return self._device, self._index, _kind(tensor.dtype), tuple(tensor.shape), tensor.data_ptr()
+    @staticmethod
+    def _place(tensor: Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:
+        device = tensor.device
+        return device.type, device.index or 0, _kind(tensor.dtype), tuple(tensor.shape), tensor.data_ptr()
 
 
 @lru_cache

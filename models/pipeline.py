@@ -180,17 +180,13 @@ class DuoGenPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def read(self, chunks: Sequence[Chunk]) -> list[tuple[Tensor, Tensor]]:
-        """Runs new tokens of one or more dialogues through MLLM and connector.
+        """Runs new tokens of one or more dialogues through the MLLM.
 
         Returns:
-            For each chunk the logits [vocabulary] after its last token, and what the DiT reads of it, [1, L, channels].
+            For each chunk the logits [vocabulary] after its last token, and its states [L, layers, hidden], for the connector.
         """
-        self.bring("mllm", "connector")
-        outs = self.language.extend(chunks)
-        vectors = self.backend.connect(torch.cat([out.states for out in outs])[None]).split(
-            [len(c.ids) for c in chunks], dim=1
-        )
-        return [(out.logits.float(), each) for out, each in zip(outs, vectors, strict=True)]
+        self.bring("mllm")
+        return [(out.logits.float(), out.states) for out in self.language.extend(chunks)]
 
     # Latents
 

@@ -1,9 +1,9 @@
 """One dialogue in flight: text, pictures, the MLLM's cache, and all that the DiT has read so far.
 
-Nothing is computed twice. The MLLM's KV cache lives from the first token to the last; its hidden states pass through
-the connector as they come; the DiT's cross-attention keys and values are made once a token; in ``causal`` mode the keys
-and values of finished pictures are kept too, so that denoising touches the new picture's tokens alone. A painted
-picture's clean latent is the next picture's condition frame; it is never decoded and encoded again.
+Nothing is computed twice. The MLLM's KV cache lives from the first token to the last; where a picture is due, the hidden states
+that are new since the last one pass through the connector and become the DiT's cross-attention keys and values, once a token;
+in ``causal`` mode the keys and values of finished pictures are kept too, so that denoising touches the new picture's tokens
+alone. A painted picture's clean latent is the next picture's condition frame; it is never decoded and encoded again.
 
 `duogen.models.strict` does the same work without any of this, and must agree.
 """
@@ -70,8 +70,7 @@ class Session:
         self._cache = pipeline.language.new_cache(pipeline.backend.reading(), pipeline.backend.seeing())
         self._fed = 0
         self._fed_pictures = 0
-        self._vectors: list[Tensor] = []
-        self._used = 0
+        self._states: list[Tensor] = []  # of tokens that the connector hasn't read yet
         self._context: list[KeyValue] | None = None
         self._frames: list[KeyValue] | None = None
         self._kept = 0
@@ -106,7 +105,7 @@ class Session:
 
     @torch.no_grad()
     def feed(self) -> None:
-        """Runs the tokens that the MLLM hasn't seen yet, and hands their states to the connector."""
+        """Runs the tokens that the MLLM hasn't seen yet."""
         tape = self.tape
         if self._fed == len(tape.ids):
             return
@@ -119,8 +118,8 @@ class Session:
             torch.tensor([slot.grid for slot in slots]) if slots else None,
         )
         self._fed, self._fed_pictures = len(tape.ids), len(tape.slots)
-        self._logits, vectors = self.pipeline.batcher.run("read", self.pipeline.read, chunk)
-        self._vectors.append(vectors)
+        self._logits, states = self.pipeline.batcher.run("read", self.pipeline.read, chunk)
+        self._states.append(states)
 
     @torch.no_grad()
     def decode(self, settings: DecodeSettings) -> Iterator[str]:
@@ -222,19 +221,14 @@ class Session:
         self.latents.append(latent)
         self.feed()
 
-    @property
-    def vectors(self) -> Tensor:
-        """The connector's output for every token so far, [1, tokens, channels]."""
-        return torch.cat(self._vectors, dim=1)
-
     @torch.no_grad()
     def condition(self, length: int) -> list[KeyValue]:
         """Each block's cross-attention keys and values of the first `length` tokens; each is computed once."""
-        if self._used < len(self._vectors):
-            self.pipeline.bring("transformer")
-            fresh = self.pipeline.painter.context(torch.cat(self._vectors[self._used :], dim=1))
+        if self._states:
+            self.pipeline.bring("connector", "transformer")
+            fresh = self.pipeline.backend.condition(torch.cat(self._states)[None])
             self._context = appended(self._context, fresh)
-            self._used = len(self._vectors)
+            self._states.clear()
         assert self._context is not None
         return [(key[:, :, :length], value[:, :, :length]) for key, value in self._context]
 

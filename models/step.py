@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from duogen.models.attention import attend, attend_in_products
+from duogen.models.attention import attend
 from duogen.models.dit import CosmosDiT, KeyValue
+from duogen.models.kernels import attention_behind, multi_head_attention
 from duogen.models.norms import rms_norm
 
 
@@ -18,12 +19,12 @@ class StepInputs(NamedTuple):
     """What stays the same in all steps of the same pictures. P pictures (and branches) of N tokens, L blocks, F frames.
 
     `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
-    [L, P or 1, 2, 1, N, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
+    [L, P or 1, N, 2, 1, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
     `past_keys`, `past_values`, of each block, [P, heads, M, head_dim]: of the pictures before; in torch, a `Step` has them with room for N
     more behind them, [P, heads, M + N, head_dim], and puts its own there. `text_keys`, `text_values`, `reads`: of
     `duogen.models.canvas.Text`, for P pictures and branches. `learned` [P or 1, N, width]: learned positions, if there are any. `sees`
-    [P, 1, N or 1, M + N]: self-attention's bias, where not all see all. `frame` [N]: which frame each token is of, where modulations
-    differ between frames.
+    [P, 1, 1, M + N]: self-attention's bias, where not all see all. `frame` [N]: which frame each token is of, where modulations
+    differ between frames. Exported, biases are masks, int32 [P, keys]: 1 for what is seen.
     """
 
     shown: Tensor
@@ -40,8 +41,8 @@ class StepInputs(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values`: of each block, [P, heads, N, head_dim], their
-    own, where these are kept."""
+    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values`: of each block, where they are kept, those of the
+    past with their own behind them, [P, heads, M + N, head_dim]; they hold until the next step."""
 
     answer: Tensor
     keys: list[Tensor]
@@ -105,61 +106,76 @@ class Step(nn.Module):
             if learned is not None:
                 hidden = hidden + learned
             normed, gate = modulated(hidden, 3 * number)
-            heads = F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1)).permute(0, 2, 3, 1, 4)
-            pair, value = heads.split((2, 1), dim=1)
+            heads = F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1))
+            pair, value = heads.split((2, 1), dim=2)
             pair = rms_norm(pair, self.ones, 1e-6)
             swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
             turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
-            (query, key), value = turned.unbind(1), value.squeeze(1)
-            if self.keeping:
-                keys.append(key)
-                values.append(value)
-                out = _attend_behind(query, (past_keys[number], past_values[number]), (key, value), sees)
-            else:
-                out = attend(query, key, value, sees)
-            out = out.transpose(1, 2).flatten(2)
+            query, key = turned.flatten(2).split(width[0], dim=-1)
+            past = (past_keys[number], past_values[number]) if self.keeping else None
+            out, *own = self._attend_behind(query, key, value.flatten(2), past, sees)
+            if own:
+                keys.append(own[0])
+                values.append(own[1])
+
             hidden = torch.addcmul(hidden, gate, block.attn1.to_out[0](out))
 
             normed, gate = modulated(hidden, 3 * number + 1)
             cross = block.attn2
-            query = cross.to_q(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            query = rms_norm(query, cross.norm_q.weight, cross.norm_q.eps)
+            query = self._heads(cross.to_q(normed))
+            query = rms_norm(query, cross.norm_q.weight, cross.norm_q.eps).flatten(2)
             groups = slice(number * len(reads), (number + 1) * len(reads))
             out = _attend_in_groups(query, text_keys[groups], text_values[groups], reads)
-            hidden = torch.addcmul(hidden, gate, cross.to_out[0](out.transpose(1, 2).flatten(2)))
+            hidden = torch.addcmul(hidden, gate, cross.to_out[0](out))
 
             normed, gate = modulated(hidden, 3 * number + 2)
             hidden = torch.addcmul(hidden, gate, block.ff(normed))
         normed, _ = modulated(hidden, 3 * len(self.blocks))
         return StepOutput(self.out(normed), keys, values)
 
+    def _heads(self, flat: Tensor) -> Tensor:
+        """[P, N, heads, head_dim] of [P, N, width]."""
+        return flat.unflatten(-1, (self.heads, -1))
 
-def _attend_behind(query: Tensor, past: KeyValue, own: KeyValue, bias: Tensor | None) -> Tensor:
-    """Attention of new tokens to the past and to themselves; exported, to both where they lie, and otherwise to one piece."""
-    if torch.compiler.is_exporting():
-        return attend_in_products(query, [past, own], bias)
-    for together, part in zip(past, own, strict=True):
-        together[:, :, -part.shape[2] :] = part
-    return attend(query, *past, bias)
+    def _attend_behind(
+        self, query: Tensor, key: Tensor, value: Tensor, past: KeyValue | None, sees: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Attention of new tokens [P, N, width] to themselves and to the past; with keys and values of both, where there is one."""
+        if torch.compiler.is_exporting():
+            if past is None:
+                return (multi_head_attention(query, key, value, self.heads, sees),)
+            return attention_behind(query, key, value, self.heads, sees, past)
+        query, key, value = (self._heads(part).transpose(1, 2) for part in (query, key, value))
+        if past is None:
+            return (attend(query, key, value, sees).transpose(1, 2).flatten(2),)
+        for together, part in zip(past, (key, value), strict=True):
+            together[:, :, -part.shape[2] :] = part
+        return attend(query, *past, sees).transpose(1, 2).flatten(2), *past
 
 
 def _attend_in_groups(
-    query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], biases: Sequence[Tensor | None]
+    query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], reads: Sequence[Tensor | None]
 ) -> Tensor:
-    """Attention of groups of heads, each to its own keys and values."""
-    parts = query.split([part.shape[1] for part in keys], dim=1)
-    mixed = list(map(attend, parts, keys, values, biases))
-    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)
+    """Attention [P, N, width] of groups of heads, each to its own keys and values."""
+    heads = [key.shape[1] for key in keys]
+    parts = query.split([count * keys[0].shape[3] for count in heads], dim=-1)
+    if torch.compiler.is_exporting():
+        mixed = list(map(multi_head_attention, parts, keys, values, heads, reads))
+    else:
+        apart = [part.unflatten(-1, (count, -1)).transpose(1, 2) for part, count in zip(parts, heads, strict=True)]
+        mixed = [part.transpose(1, 2).flatten(2) for part in map(attend, apart, keys, values, reads)]
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
 
 
 def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
-    """`turn` and `turn_across` for cosines and sines [P or 1, 1, N, head_dim].
+    """`turn` and `turn_across` for cosines and sines [P or 1, N, head_dim].
 
     ``x * w * cos + rotated(x * w) * sin``, as ``x * turn + swapped(x) * turn_across``, w being the norm's weights.
     """
     blocks: Any = dit.model.transformer_blocks
     norms = torch.stack([torch.stack([b.attn1.norm_q.weight, b.attn1.norm_k.weight]) for b in blocks])
-    norms = norms[:, None, :, None, None]  # blocks, pictures, queries and keys, heads, tokens, head_dim
+    norms = norms[:, None, None, :, None]  # blocks, pictures, tokens, queries and keys, heads, head_dim
+    cosines, sines = (wave[:, :, None, None] for wave in (cosines, sines))
     half = norms.shape[-1] // 2
     signed = torch.cat([-norms[..., half:], norms[..., :half]], dim=-1)
-    return (norms * cosines[:, None]).to(norms.dtype), (signed * sines[:, None]).to(norms.dtype)
+    return (norms * cosines).to(norms.dtype), (signed * sines).to(norms.dtype)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from duogen.models.canvas import Canvas, text_of
-from duogen.models.denoiser import modulations
 from duogen.models.dit import CosmosDiT, Frame
 from duogen.models.step import Step, StepFunction, StepInputs, turns
 
@@ -47,7 +46,7 @@ class WholeDenoiser:
         known = 0 if self._known is None else self._known.shape[1]
         new = torch.arange(len(positions), device=weight.device) >= known
         text = text_of([canvas], dit.segment_heads)
-        turn, turn_across = turns(dit, *(wave[None, None] for wave in dit.rotary(positions)))
+        turn, turn_across = turns(dit, *(wave[None] for wave in dit.rotary(positions)))
         learned = dit.learned(positions)
         self._inputs = StepInputs(
             shown=(~new).to(weight.dtype)[None, :, None],
@@ -62,7 +61,7 @@ class WholeDenoiser:
             sees=None,
             frame=new.long(),
         )
-        self._modulations, self._branches = modulations(dit.model, sigmas), len(canvas.cross_mask)
+        self._modulations, self._branches = dit.modulations.at(sigmas), len(canvas.cross_mask)
 
     def __call__(self, latent: Tensor, step: int, guided: bool) -> Tensor:
         """The velocities [branches, C, h, w] at a step, of a latent [1, C, h, w]; with one branch, where it isn't guided."""

@@ -9,7 +9,7 @@ from transformers import DynamicCache, Qwen2_5_VLForConditionalGeneration
 
 from duogen.benchmarks.rivals import upstream
 from duogen.models import decoding
-from duogen.models.decoding import ROOM, Chunk, PackedDecoder, Reading, RoomyLayer, new_cache
+from duogen.models.decoding import ROOM, Chunk, PackedDecoder, RoomyLayer, new_cache
 from duogen.models.layout import lay_out
 from duogen.models.mllm import small_qwen
 from duogen.models.pipeline import DuoGenPipeline
@@ -73,23 +73,6 @@ def test_dialogues_in_one_row_are_read_as_each_by_itself(
         for ours, theirs in zip(cache.layers, kept.layers, strict=True):
             assert torch.allclose(ours.keys, theirs.keys, atol=1e-3)
             assert torch.allclose(ours.values, theirs.values, atol=1e-3)
-
-
-@pytest.mark.parametrize("kv_heads", [1, 2])
-def test_a_dialogue_that_comes_alone_may_be_read_by_a_function_of_tensors(tiny: DuoGenPipeline, kv_heads: int) -> None:
-    qwen = model(tiny, kv_heads)
-    alone, together = PackedDecoder(qwen, Reading(qwen)), PackedDecoder(qwen)
-    caches = [new_cache(qwen), new_cache(qwen)]
-    words = "a ball and " * 60  # more than there is room for at first
-    for ours, theirs in zip(*(chunks(tiny, words, 40, cache) for cache in caches), strict=True):
-        with torch.no_grad():
-            one, other = alone([ours])[0], together([theirs])[0]
-        assert torch.allclose(one.logits, other.logits, atol=1e-3) and one.logits.abs().max() > 0.1
-        assert torch.allclose(one.states, other.states, atol=1e-3)
-    assert caches[0].get_seq_length() == caches[1].get_seq_length() > ROOM
-    for ours, theirs in zip(caches[0].layers, caches[1].layers, strict=True):
-        assert torch.allclose(ours.keys, theirs.keys, atol=1e-3)
-        assert torch.allclose(ours.values, theirs.values, atol=1e-3)
 
 
 def test_a_cache_grows_by_rooms_and_keeps_what_it_has() -> None:

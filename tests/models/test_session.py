@@ -58,7 +58,6 @@ def test_fast_and_strict_agree(tiny: DuoGenPipeline, mode: str, segment_heads: i
         latent = strict.paint(tiny, session.tape, torch.cat(pixels), session.latents, asked, settings)
         painted = session.paint(settings)
 
-        assert torch.allclose(session.vectors[:, :asked], vectors, atol=TOLERANCE)
         for (key, value), (kept_key, kept_value) in zip(
             tiny.painter.context(vectors), session.condition(asked), strict=True
         ):

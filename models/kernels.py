@@ -1,0 +1,78 @@
+"""Operators that onnxruntime has beyond the ONNX standard, for networks while they are exported.
+
+One of them stands for ten or twenty of the standard's, each of which costs a small network as much time for being started as for its
+work. (onnxruntime, ``docs/ContribOperators.md``.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DOMAIN = "com.microsoft"
+
+
+def grouped_query_attention(
+    packed: Tensor, past: tuple[Tensor, Tensor], last: Tensor, total: Tensor, waves: Sequence[Tensor], heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Causal attention with rotary positions, behind a cache that may be written in place.
+
+    Args:
+        packed: [1, n, (heads + 2 kv_heads) * head_dim], queries, keys and values of new tokens.
+        past: keys and values [1, kv_heads, room, head_dim], `total` - n of them in use.
+        last, total: int32 [1], the last token's index, and how many tokens there are then.
+        waves: cosines and sines [at least total, head_dim / 2] of all tokens.
+
+    Returns:
+        [1, n, heads * head_dim], and the keys and values, with the new ones in their places.
+    """
+    keys, values = past
+    _, kv_heads, _, size = keys.shape
+    attributes: dict[str, Any] = {"num_heads": heads, "kv_num_heads": kv_heads, "do_rotary": 1}
+    mixed, keys, values = torch.onnx.ops.symbolic_multi_out(
+        f"{DOMAIN}::GroupQueryAttention", (packed, None, None, keys, values, last, total, *waves), attributes,
+        dtypes=[packed.dtype] * 3, shapes=[(*packed.shape[:2], heads * size), keys.shape, values.shape], version=1,
+    )  # fmt: skip
+    return mixed, keys, values
+
+
+def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+    """Attention to keys and values.
+
+    Args:
+        query: [P, N, heads * head_dim]. key, value: the same of M tokens, or [P, heads, M, head_dim].
+        mask: int32 [P, M], 1 for what is seen; None where all is.
+
+    Returns:
+        [P, N, heads * head_dim].
+    """
+    mixed: Tensor = torch.onnx.ops.symbolic(
+        f"{DOMAIN}::MultiHeadAttention", (query, key, value, None, mask), {"num_heads": heads},
+        dtype=query.dtype, shape=query.shape, version=1,
+    )  # fmt: skip
+    return mixed
+
+
+def attention_behind(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, past: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention to the past [P, heads, M, head_dim] and to what comes with the queries [P, N, heads * head_dim].
+
+    The operator passes over the past, in silence, where nobody asks for the keys and values that it puts together.
+
+    Args:
+        mask: int32 [P, M + N], 1 for what is seen; None where all is.
+
+    Returns:
+        [P, N, heads * head_dim], and keys and values [P, heads, M + N, head_dim].
+    """
+    rows, _, before, size = past[0].shape
+    together = (rows, heads, before + key.shape[1], size)
+    mixed, keys, values = torch.onnx.ops.symbolic_multi_out(
+        f"{DOMAIN}::MultiHeadAttention", (query, key, value, None, mask, None, *past), {"num_heads": heads},
+        dtypes=[query.dtype] * 3, shapes=[query.shape, together, together], version=1,
+    )  # fmt: skip
+    return mixed, keys, values
