@@ -35,7 +35,7 @@ def fair(schema: dict[str, Any], text: str) -> dict[str, Any]:
         elif name == "criteria_met":
             made[name] = len(text) % 2 == 0
         elif name == "pictures":
-            made[name] = ["a thing"] * 12
+            made[name] = ["a thing"] * field.get("maxItems", 12)
         elif name == "prompt":
             made[name] = "a detailed photo"
     return made
