@@ -79,12 +79,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Mask | None = None) 
         ]
         return torch.cat(parts, dim=2)
     if torch.compiler.is_exporting():
-        return attend_in_products(query, [(key, value)], bias)
+        return _by_products(query * query.shape[-1] ** -0.5, key, value, bias)
     # xformers wants a bias of each head's own; those of packs are too large for that.
     wide = bias is not None and query.shape[1] * bias.numel() > LARGEST_BIAS
     if backend(query.device) == "sdpa" or wide:
         if bias is not None and torch.is_autocast_enabled("cpu") and query.device.type == "cpu":
-            return _by_products(query, key, value, bias)
+            # In bfloat16 on a CPU SDPA's masked backward takes twice as long.
+            kind, scaled = torch.get_autocast_dtype("cpu"), query * query.shape[-1] ** -0.5
+            return _by_products(*(part.to(kind) for part in (scaled, key, value, bias)))
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     from xformers.ops import memory_efficient_attention
 
@@ -97,21 +99,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Mask | None = None) 
     return out.transpose(1, 2)
 
 
-def attend_in_products(query: Tensor, parts: Sequence[tuple[Tensor, Tensor]], bias: Tensor | None) -> Tensor:
-    """`attend`, as plain matrix products, to keys and values that lie in one or two places and aren't copied into one."""
-    query = query * query.shape[-1] ** -0.5
-    scores = [query @ key.transpose(-1, -2) for key, _ in parts]
-    together = scores[0] if len(parts) == 1 else torch.cat(scores, dim=-1)
-    chances = (together if bias is None else together + bias).softmax(-1)
-    (first, value), *others = parts
-    if not others:
-        return chances @ value
-    ((_, other),), before = others, first.shape[-2]
-    return chances[..., :before] @ value + chances[..., before:] @ other
-
-
-def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """The same as two matrix products, for training in bfloat16 on a CPU: there SDPA's masked backward takes twice as long."""
-    dtype = torch.get_autocast_dtype("cpu")
-    scores = (query * query.shape[-1] ** -0.5).to(dtype) @ key.to(dtype).transpose(-1, -2)
-    return (scores + bias.to(dtype)).softmax(-1) @ value.to(dtype)
+def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """`attend` as two matrix products, of queries that are scaled already."""
+    scores = query @ key.transpose(-1, -2)
+    return (scores if bias is None else scores + bias).softmax(-1) @ value
