@@ -18,7 +18,7 @@ from duogen.errors import InputError
 if TYPE_CHECKING:
     from duogen.agent.runs import Note, RunFolder
 
-app = typer.Typer(help="List, show, resume, export and delete runs.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A run's id, or how it begins.")]
 

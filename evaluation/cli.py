@@ -13,7 +13,7 @@ import typer
 from duogen.errors import InputError
 from duogen.evaluation.public.cli import WithBenchmarks, compare
 
-app = typer.Typer(cls=WithBenchmarks, help="Measure a model.", no_args_is_help=True)
+app = typer.Typer(cls=WithBenchmarks, no_args_is_help=True)
 app.command()(compare)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,6 +216,13 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert "Usage" in capsys.readouterr().out
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("duogen 0.")
+
+
+def test_help_reads_no_options_of_groups() -> None:
+    asked = "import sys; from duogen.cli import run; run(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert "Make training documents" in done.stdout and "duogen.agent.cli" in done.stdout
+    assert "duogen.evaluation.cli" not in done.stdout and "torch" not in done.stdout.split()
 
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

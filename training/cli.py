@@ -13,9 +13,7 @@ import typer
 
 from duogen.errors import InputError
 
-app = typer.Typer(
-    help="Train: the small model from nothing (world); stage 1 and 2 of any model on documents.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 Config = Annotated[
     Path, typer.Argument(help="A TOML file: the model's folder, the documents, the stage; docs/training.md.")
 ]

@@ -10,7 +10,7 @@ import typer
 from duogen.errors import InputError
 from duogen.training.engine import cli as engine
 
-app = typer.Typer(help="Make training documents.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
