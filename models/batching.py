@@ -2,8 +2,8 @@
 
 A dialogue is a plain loop (write, paint, look) and stays one: it runs in a thread of its own and hands all that is heavy to
 `Batcher.run`. The thread that drives them all, in `Batcher.each`, waits until each of them waits, and does the largest group
-of calls of one kind as one. So a single thread computes, with all the cores it likes, and a short text never waits for a long
-one.
+of calls of one kind as one. So a single thread computes, with all the cores it likes. What is worth a larger group comes when
+nothing else is left: pictures are painted together, though the texts before them end at different times.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Abandoned(BaseException):
 
 
 class _Call:
-    """A piece of work that a dialogue waits for."""
+    """A piece of work that a dialogue waits for; see `Batcher.run`."""
 
-    def __init__(self, work: Callable[[Sequence[Any]], Sequence[Any]], item: Any) -> None:
-        self.work, self.item = work, item
+    def __init__(self, work: Callable[[Sequence[Any]], Sequence[Any]], item: Any, late: bool) -> None:
+        self.work, self.item, self.late = work, item, late
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -51,15 +51,18 @@ class Batcher:
         self._members = 0
         self._over = False
 
-    def run(self, key: Hashable, work: Callable[[Sequence[Item]], Sequence[Result]], item: Item) -> Result:
+    def run(
+        self, key: Hashable, work: Callable[[Sequence[Item]], Sequence[Result]], item: Item, late: bool = False
+    ) -> Result:
         """What `work` makes of `item`, alone or together with the items of other dialogues' calls of the same key.
 
         Args:
             work: of items in a row it returns the results in the same order; the same for all calls of a key.
+            late: put off until no other calls wait, so that more of them come together; the same for all calls of a key.
         """
         if not _member.get():
             return work([item])[0]
-        call = _Call(work, item)
+        call = _Call(work, item, late)
         with self._changed:
             if self._over:
                 raise Abandoned
@@ -134,10 +137,10 @@ class Batcher:
         return sum(map(len, self._calls.values()))
 
     def _largest(self) -> list[_Call]:
-        """The calls of the key that most wait for; of equals, for the longest time."""
+        """The calls of the key that most wait for; of equals, for the longest time. Late ones come last."""
         if not self._calls:
             return []
-        return self._calls.pop(max(self._calls, key=lambda key: len(self._calls[key])))
+        return self._calls.pop(max(self._calls, key=lambda key: (not self._calls[key][0].late, len(self._calls[key]))))
 
 
 def _work_on(group: Sequence[_Call]) -> None:

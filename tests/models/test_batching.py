@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from duogen.models import batching
 from duogen.models.batching import Batcher
 
 
@@ -49,6 +50,23 @@ def test_calls_of_one_kind_are_done_together_and_in_this_thread() -> None:
     assert ended == {n: [10 * n, 10 * n + 10, 10 * n + 20, 10 * n] for n in range(8)}
     assert halls.threads == {threading.get_ident()}
     assert sum(count for _, count in halls.groups) == 32 and len(halls.groups) < 16, halls.groups
+
+
+def test_late_calls_wait_until_all_have_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE", 10)
+    batcher, halls = Batcher(), Halls()
+    write, paint = halls.work("write"), halls.work("paint")
+
+    def job(number: int) -> int:
+        for _ in range(2):
+            for word in range(number + 1):
+                batcher.run("write", write, word)
+            painted = batcher.run("paint", paint, number, late=True)
+        return painted
+
+    jobs = [lambda n=n: job(n) for n in range(4)]  # type: ignore[misc]
+    assert {index: result for index, result, _ in batcher.each(jobs, at_once=4)} == {n: 10 * n for n in range(4)}
+    assert [count for name, count in halls.groups if name == "paint"] == [4, 4], halls.groups
 
 
 def test_no_more_than_so_many_run_at_once() -> None:
