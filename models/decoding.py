@@ -9,6 +9,7 @@ every weight is multiplied once, and each dialogue attends to its own cache. Wei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -22,6 +23,8 @@ from duogen.models.seeing import Eyes, SeeingFunction
 
 ROOM = 256
 """Tokens by which a full cache grows at least."""
+TABLE = 1024
+"""Positions of text whose cosines and sines are worked out together, once."""
 LARGEST_COPY = 2**28
 """Models of up to so many parameters have weights that are used together copied into one."""
 
@@ -145,9 +148,22 @@ class Weights:
         sections = torch.tensor(config.rope_parameters["mrope_section"])
         self._axes = torch.arange(3).repeat_interleave(sections).to(self._frequencies.device)
 
+    @cached_property
+    def _of_text(self) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the first positions of text, which are the same on all axes."""
+        return self._half_waves(torch.arange(TABLE).expand(3, -1))
+
     def half_waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [n, head_dim / 2] of positions [3, n]."""
-        angle = positions[self._axes].T * self._frequencies
+        """Cosines and sines [n, head_dim / 2] of positions [3, n], which lie in the host's memory."""
+        if positions.shape[1] == 1:
+            time, row, column = positions[:, 0].tolist()
+            if time == row == column < TABLE:
+                cosine, sine = self._of_text
+                return cosine[time : time + 1], sine[time : time + 1]
+        return self._half_waves(positions)
+
+    def _half_waves(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        angle = positions.to(self._axes.device)[self._axes].T * self._frequencies
         cosine, sine = ((wave * self._scale).to(self.embedding.dtype) for wave in (angle.cos(), angle.sin()))
         return cosine, sine
 
@@ -221,7 +237,7 @@ class PackedDecoder:
         if self.reading is not None and len(chunks) == 1:
             return [self._read(self.reading, chunks[0], hidden)]
         counts = [len(chunk.ids) for chunk in chunks]
-        cosine, sine = w.waves(torch.cat([chunk.positions for chunk in chunks], dim=1).to(device))
+        cosine, sine = w.waves(torch.cat([chunk.positions for chunk in chunks], dim=1))
         masks = [_mask(chunk, device) for chunk in chunks]
         states = []
         for number, layer in enumerate(w.layers):
@@ -246,7 +262,7 @@ class PackedDecoder:
     def _read(self, reading: ReadingFunction, chunk: Chunk, hidden: Tensor) -> MLLMOutput:
         """A chunk that comes alone, through `reading`."""
         cache, total = cast(RoomyCache, chunk.cache), chunk.cache.get_seq_length() + len(hidden)
-        cache.make_room(self.weights.half_waves(chunk.positions.to(hidden.device)))
+        cache.make_room(self.weights.half_waves(chunk.positions))
         keys, values = ([layer.rooms[which] for layer in cache.roomy] for which in (0, 1))
         logits, states = reading(hidden, total, cache.waves, keys, values)
         for layer in cache.roomy:

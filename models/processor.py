@@ -85,24 +85,24 @@ class DuoGenProcessor(ProcessorMixin):
         The same numbers as ``image_processor(images)``, several times faster: training spends its time here.
         """
         settings = self.image_processor
-        mean = np.asarray(settings.image_mean, np.float32)
-        scale = np.float32(settings.rescale_factor) / np.asarray(settings.image_std, np.float32)
-        shift = mean / np.asarray(settings.image_std, np.float32)
+        mean, std = (torch.tensor(values, dtype=torch.float32) for values in (settings.image_mean, settings.image_std))
+        scale, shift = (value[:, None, None] for value in (settings.rescale_factor / std, mean / std))
+        size, merge, frames = settings.patch_size, settings.merge_size, settings.temporal_patch_size
         patches, grids = [], []
         for image in images:
             height, width = self._resized(image.width, image.height)
             if (width, height) != image.size:
                 image = image.resize((width, height), Image.Resampling(settings.resample))
-            pixels = np.asarray(image.convert("RGB"), np.float32) * scale - shift
-            flat, rows, columns = settings.patchify(
-                np.ascontiguousarray(pixels.transpose(2, 0, 1)),
-                settings.patch_size,
-                settings.merge_size,
-                settings.temporal_patch_size,
+            rows, columns = height // size, width // size
+            pixels = torch.from_numpy(np.array(image.convert("RGB")))
+            pixels = pixels.view(rows // merge, merge, size, columns // merge, merge, size, 3).permute(
+                0, 3, 1, 4, 6, 2, 5
             )
-            patches.append(flat)
+            # A picture is a film of equal frames.
+            film = (pixels.float() * scale - shift).unsqueeze(5).expand(-1, -1, -1, -1, -1, frames, -1, -1)
+            patches.append(film.reshape(rows * columns, -1))
             grids.append([1, rows, columns])
-        return torch.from_numpy(np.concatenate(patches)), torch.tensor(grids)
+        return torch.cat(patches), torch.tensor(grids)
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         """Height and width in which the vision encoder sees a picture."""

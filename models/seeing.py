@@ -1,9 +1,9 @@
 """Pictures through Qwen2.5-VL's vision encoder, without what surrounds its arithmetic.
 
 Of the time that upstream takes for a small picture two thirds go by around the layers: windows and positions that only depend on
-the picture's size are worked out anew, and patches pass through a convolution whose kernel is as large as they are. Here the
-first are kept and the second is a matrix product. The weights are upstream's (transformers, ``models/qwen2_5_vl``), and so are the
-numbers (a test compares them).
+the picture's size are worked out anew, and patches pass through a convolution whose kernel is as large as they are, and twice as deep
+as a picture, which is shown as a film of two equal frames. Here the first are kept, and the second is a matrix product of one frame.
+The weights are upstream's (transformers, ``models/qwen2_5_vl``), and so are the numbers (a test compares them).
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ class Seeing(nn.Module):
         super().__init__()
         self.visual: Any = model.model.visual
         self.heads = self.visual.config.num_heads
+        self.embed = self.visual.patch_embed.proj.weight.detach().sum(2).flatten(1)
 
     def forward(self, patches: Tensor, cosine: Tensor, sine: Tensor, windows: Tensor) -> Tensor:
         """Embeddings [n / merge^2, hidden], in the order of the patches.
 
         Args:
-            patches: [n, patch values], those of one window together. cosine, sine: [n, 1, head_dim].
+            patches: [n, patch values] of one frame, those of one window together. cosine, sine: [n, 1, head_dim].
             windows: [n, n], the bias that keeps attention within windows, for the layers that stay there.
         """
-        hidden = F.linear(patches, self.visual.patch_embed.proj.weight.flatten(1))
+        hidden = F.linear(patches, self.embed)
         for number, block in enumerate(self.visual.blocks):
             turned = block.attn.qkv(block.norm1(hidden)).unflatten(-1, (3, self.heads, -1))
             query, key, value = turned.unbind(1)  # [n, heads, head_dim] each
@@ -89,7 +90,7 @@ class Eyes:
         """Embeddings [tokens, hidden] of pictures in a row.
 
         Args:
-            pixels: patches [sum of n, patch values]. grids: [pictures, 3], (t, h, w) in patches.
+            pixels: patches [sum of n, patch values] of all frames. grids: [pictures, 3], (t, h, w) in patches.
         """
         sizes = [tuple(grid) for grid in grids.tolist()]
         counts = [rows * columns for _, rows, columns in sizes]
@@ -98,12 +99,13 @@ class Eyes:
         return torch.cat([self._see(patches, size) for patches, size in zip(pixels.split(counts), sizes, strict=True)])
 
     def _see(self, patches: Tensor, size: tuple[int, ...]) -> Tensor:
-        weight = self.model.model.visual.patch_embed.proj.weight
+        weight = self.model.model.visual.patch_embed.proj.weight  # [hidden, channels, frames, height, width]
         if size not in self._plans:
             self._plans[size] = self._plan(size, weight)
         plan = self._plans[size]
         unit = len(patches) // len(plan.order)
-        grouped = patches.to(weight.dtype).unflatten(0, (-1, unit))[plan.order].flatten(0, 1)
+        frame = patches.unflatten(1, (weight.shape[1], weight.shape[2], -1))[:, :, 0].to(weight.dtype)
+        grouped = frame.unflatten(0, (-1, unit))[plan.order].flatten(0, 1).flatten(1)
         return self._seeing(grouped, plan.cosine, plan.sine, plan.windows)[plan.back]
 
     def _plan(self, size: tuple[int, ...], weight: Tensor) -> _Plan:

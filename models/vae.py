@@ -109,5 +109,5 @@ def from_latents(vae: Any, latents: Tensor) -> Tensor:
 
 def to_image(pixels: Tensor) -> Image.Image:
     """The picture of pixels [1, 3, H, W]."""
-    bytes_ = (pixels[0].clamp(-1, 1) + 1) * 127.5
-    return Image.fromarray(bytes_.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+    values = pixels[0].clamp(-1, 1).add_(1).mul_(127.5).round_()
+    return Image.fromarray(values.permute(1, 2, 0).to(torch.uint8, memory_format=torch.contiguous_format).cpu().numpy())
