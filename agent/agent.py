@@ -92,7 +92,8 @@ class Agent:
         asked = PlanRequest(
             request, list(images), after, folder, run, settings, decode, max_pictures, max_seconds, max_tokens, self_check,
         )  # fmt: skip
-        saver = InMemorySaver() if folder is None else None
+        # A run that nobody interrupts and that isn't kept needs no checkpoints.
+        saver = InMemorySaver() if folder is None and review is not None else None
         prepared = self.prepare(
             asked, checkpointer=saver, on_event=on_event, review=review is not None, stopping=stopping
         )
@@ -333,9 +334,10 @@ class Agent:
 
     def _run(self, prepared: Prepared, given: Any, review: Reviewer | Literal["pause"] | None) -> Plan:
         """Runs a graph to its end, or to where nobody can decide; `given` is its first state, a `Command`, or None to go on."""
+        durability: Literal["sync"] | None = "sync" if prepared.graph.checkpointer else None
         try:
             while True:
-                plan = prepared.plan(prepared.graph.invoke(given, prepared.config, durability="sync"))
+                plan = prepared.plan(prepared.graph.invoke(given, prepared.config, durability=durability))
                 if plan.proposal is None or not callable(review):
                     return plan
                 made = decision(review(plan.proposal), list(plan.proposal.actions))

@@ -154,9 +154,10 @@ def _streamed() -> Iterator[None]:
     """The graph's nodes in threads of LangGraph's, as where its events are streamed."""
 
     def streamed(graph: CompiledStateGraph, state: object, config: object, **options: object) -> object:
-        for _ in graph.stream(state, config, stream_mode="custom", **options):
-            pass
-        return graph.get_state(config).values
+        values: object = None
+        for mode, chunk in graph.stream(state, config, stream_mode=["custom", "values"], **options):
+            values = chunk if mode == "values" else values
+        return values
 
     with patch.object(CompiledStateGraph, "invoke", streamed):
         yield

@@ -60,8 +60,7 @@ class Denoiser:
         empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
         nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
         turn, turn_across = turns(dit, *waves)
-        room = tokens if isinstance(self._step, Step) else 0
-        past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, room)
+        past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, tokens)
         text = text_of(canvases, dit.segment_heads)
         self._inputs = StepInputs(
             shown=weight.new_zeros(1, 1, 1),

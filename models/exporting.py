@@ -33,7 +33,7 @@ from duogen.models.vae import from_latents
 
 OPSET = 20
 MANIFEST = "duogen-onnx.json"
-FORM = 3
+FORM = 4
 """Of what the files take and give; files of another form are of another version of this library."""
 READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
@@ -41,6 +41,7 @@ STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 _AXES: dict[str, tuple[int, ...]] = {
     "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 2), "turn_across": (1, 2), "past_keys": (0, 2),
     "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 1), "learned": (0, 1), "sees": (0, 1),
+    "places": (0, 1),
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
         "shown": (1, 1 if causal else tokens, 1),
         "turn": turning,
         "turn_across": turning,
-        **dict.fromkeys(("past_keys", "past_values"), (rows, heads, past, size)),
+        **dict.fromkeys(("past_keys", "past_values"), (rows, heads, past + tokens, size)),
         "learned": (rows if causal else 1, tokens, width),
     }
     kind = pipeline.transformer.dtype
@@ -106,6 +107,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
         del example["learned"]
     if causal:
         example["sees"] = torch.ones(rows, past + tokens, dtype=torch.int32)
+        example["places"] = torch.zeros(rows, tokens, heads, 3, dtype=torch.int64)
         own = [f"{name}_{block}" for name in ("keys", "values") for block in range(blocks)]
         return _write(Step(dit), example, _AXES, path, ("answer", *own))
     for name in ("past_keys", "past_values"):
@@ -161,7 +163,7 @@ def _write_seeing(pipeline: DuoGenPipeline, path: Path) -> Path:
     kind = pipeline.mllm.dtype
     turning = (patches, 1, config.hidden_size // config.num_heads)
     example = {
-        "patches": torch.randn(patches, config.in_channels * config.temporal_patch_size * config.patch_size**2, dtype=kind),
+        "patches": torch.randn(patches, config.in_channels * config.patch_size**2, dtype=kind),
         "cosine": torch.randn(turning), "sine": torch.randn(turning), "windows": torch.zeros(patches, patches, dtype=kind),
     }  # fmt: skip
     axes: dict[str, tuple[int, ...]] = {"patches": (0,), "cosine": (0,), "sine": (0,), "windows": (0, 1)}

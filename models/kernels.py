@@ -56,23 +56,11 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, 
     return mixed
 
 
-def attention_behind(
-    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, past: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention to the past [P, heads, M, head_dim] and to what comes with the queries [P, N, heads * head_dim].
-
-    The operator passes over the past, in silence, where nobody asks for the keys and values that it puts together.
+def written(room: Tensor, part: Tensor, places: Tensor) -> Tensor:
+    """What `room` [P, heads, M, head_dim] is with `part` [P, N, heads, head_dim] put into it; in place where it is bound to the same memory.
 
     Args:
-        mask: int32 [P, M + N], 1 for what is seen; None where all is.
-
-    Returns:
-        [P, N, heads * head_dim], and keys and values [P, heads, M + N, head_dim].
+        places: int64 [P, N, heads, 3], where each head's values go in the room.
     """
-    rows, _, before, size = past[0].shape
-    together = (rows, heads, before + key.shape[1], size)
-    mixed, keys, values = torch.onnx.ops.symbolic_multi_out(
-        f"{DOMAIN}::MultiHeadAttention", (query, key, value, None, mask, None, *past), {"num_heads": heads},
-        dtypes=[query.dtype] * 3, shapes=[query.shape, together, together], version=1,
-    )  # fmt: skip
-    return mixed, keys, values
+    put: Tensor = torch.onnx.ops.symbolic("ScatterND", (room, places, part), dtype=room.dtype, shape=room.shape)
+    return put

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -57,6 +58,7 @@ class OnnxBackend:
         if json.loads((folder / MANIFEST).read_text())["weights"] != fingerprint(pipeline):
             raise DuoGenError(f"{folder}: exported from other weights; write it anew: duogen export-onnx -o {folder}")
         self.pipeline = pipeline
+        self._vocabulary = pipeline.mllm.config.get_text_config().vocab_size
         device = pipeline.work_device
         cores = _cores()
         if device.type == "cpu":
@@ -90,7 +92,7 @@ class OnnxBackend:
         self, hidden: Tensor, total: int, waves: Sequence[Tensor], keys: list[Tensor], values: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
         count, width = hidden.shape
-        logits = hidden.new_empty(self.pipeline.mllm.config.get_text_config().vocab_size)
+        logits = hidden.new_empty(self._vocabulary)
         states = hidden.new_empty(count, len(keys), width)
         self._reading(
             {
@@ -109,10 +111,10 @@ class OnnxBackend:
 
 
 class _OnnxStep:
-    """A `StepFunction` for the steps of the same pictures; the keys and values that it returns hold until it is called again."""
+    """A `StepFunction`."""
 
     def __init__(self, run: _Runner, causal: bool) -> None:
-        self._run, self._causal, self._own = run, causal, list[Tensor]()
+        self._run, self._causal = run, causal
 
     def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
         given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
@@ -124,24 +126,28 @@ class _OnnxStep:
         answer = torch.empty_like(tokens)
         if not self._causal:
             return StepOutput(self._run(given, [answer])[0], [], [])
-        past = given["past_keys"]
-        given["sees"] = _mask(given["sees"], rows, past[0], count)
-        _, heads, before, size = past[0].shape
-        shape = (rows, heads, before + count, size)
-        if not self._own or self._own[0].shape != shape:
-            self._own = [tokens.new_empty(shape) for _ in range(2 * len(past))]
-        self._run(given, [answer, *self._own])
-        return StepOutput(answer, self._own[: len(past)], self._own[len(past) :])
+        keys, values = given["past_keys"], given["past_values"]
+        given["sees"] = _mask(given["sees"], rows, keys[0])
+        given["places"] = _places(rows, count, keys[0].shape[1], keys[0].shape[2] - count, keys[0].device)
+        self._run(given, [answer, *keys, *values])
+        return StepOutput(answer, keys, values)
 
 
-def _mask(bias: Tensor | None, rows: int, keys: Tensor, more: int = 0) -> Tensor:
-    """A mask, int32 [rows, M + more], of a bias [rows, 1, 1, M + more] over keys [.., M, head_dim], or for all to be seen."""
-    return _all_seen(rows, keys.shape[2] + more, keys.device) if bias is None else (bias.flatten(1) == 0).int()
+def _mask(bias: Tensor | None, rows: int, keys: Tensor) -> Tensor:
+    """A mask, int32 [rows, M], of a bias [rows, 1, 1, M] over keys [.., M, head_dim], or for all to be seen."""
+    return _all_seen(rows, keys.shape[2], keys.device) if bias is None else (bias.flatten(1) == 0).int()
 
 
 @lru_cache
 def _all_seen(rows: int, keys: int, device: torch.device) -> Tensor:
     return torch.ones(rows, keys, dtype=torch.int32, device=device)
+
+
+@lru_cache
+def _places(rows: int, tokens: int, heads: int, before: int, device: torch.device) -> Tensor:
+    """`places` of a `Step`, of tokens that stand behind so many."""
+    row, token, head = torch.meshgrid(*map(torch.arange, (rows, tokens, heads)), indexing="ij")
+    return torch.stack([row, head, before + token], dim=-1).to(device)
 
 
 class _Runner:
@@ -159,27 +165,36 @@ class _Runner:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         self._binding, self._lock = self._session.io_binding(), threading.Lock()
         self._bound: dict[str, Tensor] = {}
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._inputs = {entry.name for entry in self._session.get_inputs()}
+        self._lists: defaultdict[str, list[str]] = defaultdict(
+            list
+        )  # of inputs that are lists: the names of their parts
+        for entry in self._session.get_inputs():
+            self._lists[entry.name.rpartition("_")[0]].append(entry.name)
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 
     def __call__(self, given: Mapping[str, Tensor | list[Tensor]], outs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Fills `outs`."""
-        flat: dict[str, Tensor] = {}
-        for name, value in given.items():
-            flat |= {f"{name}_{n}": each for n, each in enumerate(value)} if isinstance(value, list) else {name: value}
         with self._lock:
-            for name in self._inputs:
-                tensor = flat[name]
-                if self._bound.get(name) is not tensor:  # what stays from call to call is bound once
-                    kept = tensor.detach().contiguous()
-                    self._binding.bind_input(name, *self._place(kept))
-                    self._bound[name] = tensor if kept.data_ptr() == tensor.data_ptr() else kept
+            for name, value in given.items():
+                if isinstance(value, list):
+                    for each, tensor in zip(self._lists[name], value, strict=True):
+                        self._take(each, tensor)
+                elif name in self._inputs:
+                    self._take(name, value)
             for name, out in zip(self._outputs, outs, strict=True):
                 if self._bound.get(name) is not out:
                     self._binding.bind_output(name, *self._place(out))
                     self._bound[name] = out
             self._session.run_with_iobinding(self._binding)
         return outs
+
+    def _take(self, name: str, tensor: Tensor) -> None:
+        """Binds an input; what stays from call to call is bound once."""
+        if self._bound.get(name) is not tensor:
+            kept = tensor.contiguous()
+            self._binding.bind_input(name, *self._place(kept))
+            self._bound[name] = tensor if kept.data_ptr() == tensor.data_ptr() else kept
 
     @staticmethod
     def _place(tensor: Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:

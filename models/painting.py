@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -77,9 +78,16 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
     causal, network = pipeline.config.attention_mode == "causal", pipeline.stepping()
     if causal and network is not None:
         denoiser = Denoiser(network.dit, shape, canvases, sigmas, network.step)
-        latents = paint(denoiser, noise, telling(orders)).split(1)
-        for session, latent, frames in zip(sessions, latents, denoiser.keep(torch.cat(latents)), strict=True):
-            session.noted(latent, frames)
+        together = paint(denoiser, noise, telling(orders))
+        latents = together.split(1)
+
+        @cache
+        def kept() -> list[list[KeyValue]]:
+            pipeline.bring("transformer")
+            return denoiser.keep(together)
+
+        for number, (session, latent) in enumerate(zip(sessions, latents, strict=True)):
+            session.noted(latent, partial(_one_of, kept, number))
     else:
 
         def alone(session: Session, canvas: Canvas) -> VelocityOf:
@@ -93,6 +101,10 @@ def paint_together(orders: Sequence[Order]) -> list[Painted]:
             for order, canvas, each in zip(orders, canvases, noise.split(1), strict=True)
         ]
     return [Painted(pipeline.decode_picture(latent), latent) for latent in latents]
+
+
+def _one_of(kept: Callable[[], list[list[KeyValue]]], number: int) -> list[KeyValue]:
+    return kept()[number]
 
 
 def kept_frames(pipeline: DuoGenPipeline, latent: Tensor, canvas: Canvas) -> list[KeyValue]:

@@ -10,7 +10,7 @@ alone. A painted picture's clean latent is the next picture's condition frame; i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from typing import Literal
 
@@ -29,6 +29,8 @@ from duogen.models.processor import BOV, IM_END
 from duogen.models.sampler import OnStep, PaintSettings
 
 Stop = Literal["picture", "end", "length", "repetition"]
+Frames = Callable[[], list[KeyValue]]
+"""Makes each block's self-attention keys and values of some pictures."""
 
 
 class DecodeSettings(BaseModel):
@@ -74,7 +76,8 @@ class Session:
         self._context: list[KeyValue] | None = None
         self._frames: list[KeyValue] | None = None
         self._kept = 0
-        self._fresh: tuple[Tensor, list[KeyValue]] | None = None
+        self._fresh: tuple[Tensor, Frames] | None = None
+        self._due: tuple[int, Frames] | None = None
         known = latents or {}
 
         def encode(images: Sequence[Image.Image]) -> list[Tensor]:
@@ -206,7 +209,7 @@ class Session:
                 context.run(on_step, step, steps)
 
         ended: list[Exception] = []
-        painted = self.pipeline.batcher.run(key, paint_together, Order(self, settings, told, ended))
+        painted = self.pipeline.batcher.run(key, paint_together, Order(self, settings, told, ended), late=True)
         if ended:
             raise ended[0]
         return painted
@@ -216,7 +219,7 @@ class Session:
         self._pixels, grids = self.pipeline.processor.pixels([image])
         self.tape.add_picture(grids[0], generated=True)
         if self._fresh is not None and torch.equal(self._fresh[0], latent):
-            self._frames, self._kept = self._fresh[1], len(self.latents) + 1
+            self._due = (len(self.latents), self._fresh[1])
         self._fresh = None
         self.latents.append(latent)
         self.feed()
@@ -241,8 +244,9 @@ class Session:
         causal = self.pipeline.config.attention_mode == "causal"
         return Canvas(len(self.latents), context, mask, self._keep_frames() if causal else None)
 
-    def noted(self, latent: Tensor, frames: list[KeyValue]) -> None:
-        """Takes over keys and values that were made of a picture just painted; they hold if that one is appended."""
+    def noted(self, latent: Tensor, frames: Frames) -> None:
+        """Takes over how keys and values are made of a picture just painted and of those before; it is used if that one is appended, and
+        another is painted behind it."""
         self._fresh = (latent, frames)
 
     def _reading(self, starts: list[int], ends: list[int], length: int) -> Tensor:
@@ -253,6 +257,9 @@ class Session:
     def _keep_frames(self) -> list[KeyValue] | None:
         """Self-attention keys and values of all pictures so far; those not read yet are read once, in order."""
         for number in range(self._kept, len(self.latents)):
+            if self._due is not None and self._due[0] == number:
+                self._frames, self._due = self._due[1](), None
+                continue
             latent, slot = self.latents[number], self.tape.slots[number]
             mask = self._reading([slot.start], [slot.asked], slot.asked)
             canvas = Canvas(number, self.condition(slot.asked), mask, self._frames)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from duogen.models.attention import attend
 from duogen.models.dit import CosmosDiT, KeyValue
-from duogen.models.kernels import attention_behind, multi_head_attention
+from duogen.models.kernels import multi_head_attention, written
 from duogen.models.norms import rms_norm
 
 
@@ -20,8 +20,8 @@ class StepInputs(NamedTuple):
 
     `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
     [L, P or 1, N, 2, 1, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
-    `past_keys`, `past_values`, of each block, [P, heads, M, head_dim]: of the pictures before; in torch, a `Step` has them with room for N
-    more behind them, [P, heads, M + N, head_dim], and puts its own there. `text_keys`, `text_values`, `reads`: of
+    `past_keys`, `past_values`, of each block, [P, heads, M + N, head_dim]: of the pictures before, with room behind them in which a step puts
+    its own. `text_keys`, `text_values`, `reads`: of
     `duogen.models.canvas.Text`, for P pictures and branches. `learned` [P or 1, N, width]: learned positions, if there are any. `sees`
     [P, 1, 1, M + N]: self-attention's bias, where not all see all. `frame` [N]: which frame each token is of, where modulations
     differ between frames. Exported, biases are masks, int32 [P, keys]: 1 for what is seen.
@@ -41,8 +41,8 @@ class StepInputs(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values`: of each block, where they are kept, those of the
-    past with their own behind them, [P, heads, M + N, head_dim]; they hold until the next step."""
+    """`answer` [P, N, patch values]: what the network says, in tokens. `keys`, `values`: of each block, where they are kept, `past_keys` and
+    `past_values`, filled; they hold until the next step."""
 
     answer: Tensor
     keys: list[Tensor]
@@ -84,11 +84,13 @@ class Step(nn.Module):
         self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor,
         past_keys: list[Tensor], past_values: list[Tensor], text_keys: list[Tensor], text_values: list[Tensor],
         reads: list[Tensor | None], learned: Tensor | None = None, sees: Tensor | None = None, frame: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> StepOutput:  # fmt: skip
         """The step on tokens [P, N, patch values].
 
         Args:
             modulations: [(3 L + 1) * 3 * width]: shift, scale (plus one) and gate of each norm; with `frame`, [F, ...], of each frame.
+            places: int64 [P, N, heads, 3], exported: where each head's own keys and values go among those of the past.
         """
 
         def modulated(hidden: Tensor, norm: int) -> tuple[Tensor, Tensor]:
@@ -113,7 +115,7 @@ class Step(nn.Module):
             turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
             query, key = turned.flatten(2).split(width[0], dim=-1)
             past = (past_keys[number], past_values[number]) if self.keeping else None
-            out, *own = self._attend_behind(query, key, value.flatten(2), past, sees)
+            out, *own = self._attend_behind(query, key, value.flatten(2), past, sees, places)
             if own:
                 keys.append(own[0])
                 values.append(own[1])
@@ -138,13 +140,22 @@ class Step(nn.Module):
         return flat.unflatten(-1, (self.heads, -1))
 
     def _attend_behind(
-        self, query: Tensor, key: Tensor, value: Tensor, past: KeyValue | None, sees: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        past: KeyValue | None,
+        sees: Tensor | None,
+        places: Tensor | None,
     ) -> tuple[Tensor, ...]:
         """Attention of new tokens [P, N, width] to themselves and to the past; with keys and values of both, where there is one."""
         if torch.compiler.is_exporting():
-            if past is None:
+            if past is None or places is None:
                 return (multi_head_attention(query, key, value, self.heads, sees),)
-            return attention_behind(query, key, value, self.heads, sees, past)
+            all_keys, all_values = (
+                written(room, self._heads(part), places) for room, part in zip(past, (key, value), strict=True)
+            )
+            return multi_head_attention(query, all_keys, all_values, self.heads, sees), all_keys, all_values
         query, key, value = (self._heads(part).transpose(1, 2) for part in (query, key, value))
         if past is None:
             return (attend(query, key, value, sees).transpose(1, 2).flatten(2),)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from duogen.errors import InputError
 from duogen.models import strict
+from duogen.models.denoiser import Denoiser
+from duogen.models.dit import KeyValue
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.processor import BOV
 from duogen.models.sampler import PaintSettings
@@ -101,6 +104,33 @@ def test_a_session_can_be_rebuilt_from_its_dialogue(tiny: DuoGenPipeline) -> Non
     assert again.tape.ids == first.tape.ids
     settings = PaintSettings(steps=2, width=64, height=64, seed=4)
     assert torch.allclose(first.paint(settings).latent, again.paint(settings).latent, atol=TOLERANCE)
+
+
+def test_a_picture_is_read_by_the_dit_when_another_follows(
+    tiny: DuoGenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    def keep(denoiser: Denoiser, latents: Tensor) -> list[list[KeyValue]]:
+        kept.append(len(kept))
+        return inner(denoiser, latents)
+
+    inner = Denoiser.keep
+    monkeypatch.setattr(Denoiser, "keep", keep)
+    session, settings = Session(tiny, [("user", ["Draw a cup."])]), PaintSettings(steps=1, width=64, height=64)
+    shown = []
+    for number in range(4):
+        session.ask()
+        painted = session.paint(settings)
+        assert len(kept) == number
+        # In place of the last one, another picture than was painted goes on.
+        image = given_picture() if number == 3 else painted.image
+        session.append(image, tiny.encode_picture(image) if number == 3 else painted.latent)
+        shown.append(tiny.processor.pixels([image])[0])
+    session.ask()
+    asked, latents = len(session.tape.ids) - 1, session.latents
+    expected = strict.paint(tiny, session.tape, torch.cat(shown), latents, asked, settings)
+    assert torch.allclose(session.paint(settings).latent, expected, atol=TOLERANCE) and len(kept) == 4
 
 
 def test_sizes_that_do_not_fit(tiny: DuoGenPipeline) -> None:
