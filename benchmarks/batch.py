@@ -13,6 +13,8 @@ from duogen.models.sampler import PaintSettings
 from duogen.training.data import draw_task
 
 REQUESTS = 32
+SAMPLE = 8
+"""Requests of which operations are counted."""
 
 
 def requests(count: int, settings: PaintSettings) -> list[PlanRequest]:
@@ -33,9 +35,14 @@ def throughput(
     settings: PaintSettings,
     repeats: int,
     peak: float,
+    flops: float,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Seconds for `REQUESTS` requests, one after the other and so many at a time, in turns."""
+    """Seconds for `REQUESTS` requests, one after the other and so many at a time, in turns.
+
+    Args:
+        peak: floating-point operations a second of a matrix product. flops: of `flops_a_token`.
+    """
     asked = requests(REQUESTS, settings)
 
     def one_by_one() -> list[Plan]:
@@ -47,7 +54,6 @@ def throughput(
     agent.plan_many(asked[: max(sizes)])
     timed = {way: partial(measured, agent.pipeline, run) for way, run in ways.items()}
     runs = in_turns(timed, f"batch of {REQUESTS}", repeats, note)
-    flops = _flops(agent, asked[: max(sizes)])
 
     def share(run: Outcome[Any]) -> float:
         return flops * run.tokens["denoising"] / run.seconds["denoising"] / peak
@@ -64,7 +70,7 @@ def throughput(
     }
 
 
-def _flops(agent: Agent, asked: Sequence[PlanRequest]) -> float:
-    """Of the denoising, for each token of the DiT."""
-    counted = measured(agent.pipeline, lambda: agent.plan_many(asked), flops=True)
+def flops_a_token(agent: Agent, settings: PaintSettings) -> float:
+    """Floating-point operations of denoising the pictures of such requests, for each token of the DiT; counted in torch."""
+    counted = measured(agent.pipeline, lambda: agent.plan_many(requests(SAMPLE, settings)), flops=True)
     return counted.flops["denoising"] / counted.tokens["denoising"]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from duogen.agent.cli import Device, Model
 from duogen.errors import InputError
 
+BATCHES: dict[str, Literal["torch", "onnx"]] = {"batch": "torch", "batch on onnx": "onnx"}
+"""What many requests run on; in this order, since onnxruntime leaves torch one thread from then on."""
+
 
 def bench(
     work: Annotated[
         list[str] | None,
         typer.Option(
-            help="'one picture', 'plan of 2' (4, 8, 16), 'edit of 1' (4, 8), 'batch', 'start-up'; repeatable. All without it."
+            help="'one picture', 'plan of 2' (4, 8, 16), 'edit of 1' (4, 8), 'batch', 'batch on onnx', 'start-up'; repeatable. All without it."
         ),
     ] = None,
     rival: Annotated[
@@ -41,7 +44,7 @@ def bench(
 
     All run in turns, each in a process of its own; the ratios mean more than the seconds. Nothing else should run on the machine.
     """
-    from duogen.benchmarks.batch import throughput
+    from duogen.benchmarks.batch import flops_a_token, throughput
     from duogen.benchmarks.machine import describe, matrix_peak, start_up
     from duogen.benchmarks.racer import racers
     from duogen.benchmarks.report import save, tables
@@ -51,11 +54,9 @@ def bench(
     from duogen.loading import load
     from duogen.models.sampler import PaintSettings
 
-    works, rivals = work or [*WORKS, "batch", "start-up"], rival or list(RIVALS)
-    for name, known in (
-        *((name, [*WORKS, "batch", "start-up"]) for name in works),
-        *((name, RIVALS) for name in rivals),
-    ):
+    all_works = [*WORKS, *BATCHES, "start-up"]
+    works, rivals = work or all_works, rival or list(RIVALS)
+    for name, known in (*((name, all_works) for name in works), *((name, RIVALS) for name in rivals)):
         if name not in known:
             raise InputError(f"{name!r} is none of {', '.join(known)}")
     agent = load(model, device)
@@ -75,8 +76,15 @@ def bench(
             report["works"][name] = compare(ready, name, settings, repeats, peak, note)
             if output is not None:
                 save(report, output)
-    if "batch" in works:
-        report["batch"] = throughput(agent, at_once or [1, 2, 4, 8, 16, 32], settings, repeats, peak, note)
+    batches = {name: backend for name, backend in BATCHES.items() if name in works}
+    if batches:
+        flops = flops_a_token(agent, settings)
+        report["batches"] = {
+            name: throughput(
+                load(model, device, backend), at_once or [1, 2, 4, 8, 16, 32], settings, repeats, peak, flops, note
+            )
+            for name, backend in batches.items()
+        }
     if "start-up" in works:
         report["start_up"] = start_up()
     if output is not None:

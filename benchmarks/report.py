@@ -26,8 +26,8 @@ def tables(report: dict[str, Any]) -> str:
     ]
     for work, rows in report.get("works", {}).items():
         sections.append(f"**{work}**\n\n{_work(rows)}")
-    if batch := report.get("batch"):
-        sections.append(f"**Batch**\n\n{_batch(batch)}")
+    for name, rows in report.get("batches", {}).items():
+        sections.append(f"**{name}**\n\n{_batch(rows)}")
     if start := report.get("start_up"):
         sections.append("**Start-up**: " + ", ".join(f"{what} {took:.2f} s" for what, took in start.items()) + ".")
     return "\n\n".join(sections)

@@ -33,9 +33,9 @@ def test_a_work_and_a_batch_leave_a_table_and_a_json(
     for row in rows.values():
         assert sum(row["parts"].values()) == pytest.approx(row["seconds"], rel=0.01)
         assert row["flops"]["denoising"] > 0 and 0 < row["share_of_peak"] < 1.5
-    assert set(report["batch"]) == {"one by one", "4 at once"}
-    assert len({row["pictures"] for row in report["batch"].values()}) == 1
-    for said in ("**plan of 2**", "| stock | 1.00 |", "**Batch**", "A denoising step of `fast`, in ms, by picture"):
+    assert set(report["batches"]["batch"]) == {"one by one", "4 at once"}
+    assert len({row["pictures"] for row in report["batches"]["batch"].values()}) == 1
+    for said in ("**plan of 2**", "| stock | 1.00 |", "**batch**", "A denoising step of `fast`, in ms, by picture"):
         assert said in printed
 
 
