@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,7 +36,8 @@ def load(
         backend: what the networks run on. ``onnx`` takes files that were exported from the
             same weights (`onnx_folder`), and exports them where there are none; on a CPU it leaves torch a single thread.
         planner: who writes, see `Agent`.
-        memory: how weights are kept, in words with commas between (`duogen.models.keeping`): ``bfloat16,offload-layer``.
+        memory: how weights are kept, in words with commas between (`duogen.models.keeping`): ``bfloat16,offload-layer``. With
+            ``onnx``, ``int8`` is for the exported language model.
 
     Raises:
         InputError: no model there, no such device, backend or way to keep weights.
@@ -50,14 +52,18 @@ def load(
     if backend not in BACKENDS:
         raise InputError(f"the backend must be {' or '.join(BACKENDS)}, not {backend!r}")
     chosen = usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pipeline = load_kept(DEFAULT_MODEL if model is None else Path(model), Keeping.parse(memory), chosen)
+    keeping = Keeping.parse(memory)
+    int8 = backend == "onnx" and keeping.quantize == "int8"
+    if int8:
+        keeping = replace(keeping, quantize=None)
+    pipeline = load_kept(DEFAULT_MODEL if model is None else Path(model), keeping, chosen)
     if backend == "onnx":
         from duogen.models.exporting import export, is_exported
         from duogen.models.onnx import OnnxBackend
 
-        folder = onnx_folder(pipeline)
+        folder = onnx_folder(pipeline, int8)
         if not is_exported(folder):
-            export(pipeline, folder)
+            export(pipeline, folder, int8)
         pipeline.backend = OnnxBackend(pipeline, folder)
     return Agent(pipeline, planner)
 
@@ -105,9 +111,9 @@ def planner_named(name: str, url: str | None = None, model: str | None = None) -
     return made
 
 
-def onnx_folder(pipeline: DuoGenPipeline) -> Path:
+def onnx_folder(pipeline: DuoGenPipeline, int8: bool = False) -> Path:
     """Where a pipeline's exported files are looked for: in the user's cache, by the weights that they are of."""
-    return _cache(pipeline, "onnx")
+    return _cache(pipeline, "onnx-int8" if int8 else "onnx")
 
 
 def _cache(pipeline: DuoGenPipeline, kind: str) -> Path:

@@ -75,6 +75,9 @@ def export_onnx(
         Path | None,
         typer.Option("--output", "-o", help="A folder; without it, the one that --backend onnx looks into."),
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="The language model's matrices in 8 bit, for --backend onnx --memory int8.")
+    ] = False,
     model: Model = None,
 ) -> None:
     """Write all networks as ONNX files: language model, vision encoder, connector, denoising step, VAE decoder."""
@@ -82,7 +85,7 @@ def export_onnx(
     from duogen.models.exporting import export
 
     pipeline = load(model, "cpu").pipeline
-    for path in export(pipeline, output or onnx_folder(pipeline)):
+    for path in export(pipeline, output or onnx_folder(pipeline, int8), int8):
         print(path)
 
 

@@ -76,7 +76,7 @@ def _serve(line: Connection, name: str, model: str | None, device: str | None) -
     """What a rival's process does."""
     try:
         rival = RIVALS[name]
-        agent = load(model, device, rival.backend)
+        agent = load(model, device, rival.backend, memory=rival.memory)
         line.send(None)
         while True:
             work, settings, flops = line.recv()

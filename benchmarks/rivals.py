@@ -34,11 +34,13 @@ Run = Callable[[Agent, Work, PaintSettings], list[Image.Image]]
 
 
 class Rival(NamedTuple):
-    """Who is timed: what it does, what its networks run on, and its number of denoising steps, where that isn't everybody's."""
+    """Who is timed: what it does, what its networks run on, and its number of denoising steps, where that isn't everybody's; how its
+    weights are kept."""
 
     run: Run
     backend: Literal["torch", "onnx"] = "torch"
     steps: int | None = None
+    memory: str = ""
 
     def settings(self, common: PaintSettings) -> PaintSettings:
         """Its own, given those of all."""
@@ -182,6 +184,7 @@ RIVALS: dict[str, Rival] = {
     "onnx": Rival(fast, "onnx"),
     "few steps": Rival(fast, steps=FEW),
     "onnx, few steps": Rival(fast, "onnx", FEW),
+    "onnx, few steps, int8": Rival(fast, "onnx", FEW, "int8"),
     "- sessions": _without(_no_sessions),
     "- context K/V": _without(_no_context),
     "- frame K/V": _without(_no_frames),

@@ -54,7 +54,7 @@ def compare(
 
 def _twin(rival: str, ready: Mapping[str, Racer]) -> str:
     """Who does the same in torch."""
-    plain = RIVALS[rival]._replace(backend="torch")
+    plain = RIVALS[rival]._replace(backend="torch", memory="")
     return next((name for name in ready if RIVALS[name] == plain), rival)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from duogen.agent.cli import Backend, Memory
 from duogen.errors import InputError
 from duogen.evaluation.public.cli import WithBenchmarks, compare
 
@@ -46,6 +47,8 @@ def world(
         typer.Option(help="text: the MLLM alone, shown true pictures; pictures: the DiT alone, behind true text."),
     ] = None,
     model: Annotated[Path | None, typer.Option("--model", "-m", envvar="DUOGEN_MODEL", help="A model folder.")] = None,
+    backend: Backend = "torch",
+    memory: Memory = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there, as JSON.")] = None,
     page: Annotated[
         Path | None, typer.Option(help="Write an HTML page with every answer beside the truth there.")
@@ -66,7 +69,6 @@ def world(
     from duogen.evaluation.progress import progress
     from duogen.evaluation.run import Requests, answers_to
     from duogen.evaluation.world import build_report
-    from duogen.loading import load
     from duogen.models.sampler import PaintSettings
     from duogen.training.data import FAMILIES
 
@@ -77,9 +79,10 @@ def world(
         raise InputError("--self-check is for whole answers: leave out --only")
     if only not in (None, "text", "pictures"):
         raise InputError(f"{only}: there is --only text and --only pictures")
-    agent = load(model)
     settings = PaintSettings(steps=steps, guidance=guidance, step_cache=step_cache, seed=seed)
-    requests = Requests(model, split, tuple(family or ()), limit, seed, settings, only, self_check)
+    chosen = model, split, tuple(family or ()), limit, seed, settings, only, self_check, backend, memory
+    requests = Requests(*chosen)  # type: ignore[arg-type]
+    agent = requests.agent()
     answers, began, told = [], time.monotonic(), progress("requests", 20)
     for number, answered in enumerate(answers_to(requests, agent, jobs), 1):
         answers.append(answered)
@@ -89,7 +92,7 @@ def world(
     report["settings"] = {
         **agent.pipeline.resolve(settings).model_dump(),
         **{"split": split, "families": family or list(FAMILIES), "requests": limit, "seed": seed, "only": only},
-        "self_check": self_check,
+        **{"self_check": self_check, "backend": backend, "memory": memory},
         "seconds": round(seconds, 1),
     }
     if output is not None:

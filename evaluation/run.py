@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -21,7 +22,7 @@ from duogen.training.world.task import Task
 class Requests:
     """Which requests are put to which model, and how.
 
-    `only`: ``text``, ``pictures`` or None (see `answer_in_words`, `answer_in_pictures`, `answer`).
+    `only`: ``text``, ``pictures`` or None (see `answer_in_words`, `answer_in_pictures`, `answer`). `backend`, `memory`: of `load`.
     """
 
     model: Path | None
@@ -32,10 +33,16 @@ class Requests:
     settings: PaintSettings
     only: str | None = None
     self_check: int = 0
+    backend: Literal["torch", "onnx"] = "torch"
+    memory: str = ""
 
     @property
     def tasks(self) -> list[Task]:
         return tasks_of(self.split, self.families, self.limit, self.seed)
+
+    def agent(self) -> Agent:
+        """The agent that answers."""
+        return load(self.model, backend=self.backend, memory=self.memory)
 
     def put(self, agent: Agent, number: int, task: Task) -> Answered:
         """The answer to request `number`, painted from a noise of its own: one noise for all would favour what suits it."""
@@ -70,7 +77,7 @@ _prepared: tuple[Requests, Agent, list[Task]]
 def _prepare(requests: Requests) -> None:
     global _prepared
     torch.set_num_threads(1)
-    _prepared = requests, load(requests.model), requests.tasks
+    _prepared = requests, requests.agent(), requests.tasks
 
 
 def _put(number: int) -> Answered:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import Cache, DynamicLayer
 
+from duogen.models.kernels import Blocks, in_blocks, linear
 from duogen.models.norms import rms_norm
 from duogen.models.seeing import Eyes, SeeingFunction
 
@@ -118,30 +119,53 @@ def new_cache(model: Qwen2_5_VLForConditionalGeneration) -> RoomyCache:
     return RoomyCache([RoomyLayer(each.self_attn.k_proj.weight, config.num_key_value_heads, size) for each in layers])
 
 
+Product = tuple[Tensor | Blocks, Tensor | None]
+"""A matrix and a bias."""
+
+
 class LayerWeights(NamedTuple):
     """A decoder layer's weights; queries, keys and values, and the two halves of the gate, each in one product or in several."""
 
     norm: Tensor
-    qkv: list[tuple[Tensor, Tensor | None]]
-    out: Tensor
+    qkv: list[Product]
+    out: Tensor | Blocks
     norm_after: Tensor
-    gate_up: list[tuple[Tensor, Tensor | None]]
-    down: Tensor
+    gate_up: list[Product]
+    down: Tensor | Blocks
+
+    def in_blocks(self) -> LayerWeights:
+        """The same with matrices in 8 bit."""
+
+        def packed(weight: Tensor | Blocks) -> Blocks:
+            return in_blocks(weight) if isinstance(weight, Tensor) else weight
+
+        def all_packed(products: list[Product]) -> list[Product]:
+            return [(packed(weight), bias) for weight, bias in products]
+
+        qkv, gate_up = all_packed(self.qkv), all_packed(self.gate_up)
+        return self._replace(qkv=qkv, out=packed(self.out), gate_up=gate_up, down=packed(self.down))
 
 
 class Weights:
-    """The language model's weights as they are now, of small models in copies, and what is done to tokens [n, hidden] alone."""
+    """The language model's weights as they are now, of small models in copies, and what is done to tokens [n, hidden] alone.
 
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+    Args:
+        int8: with the matrices of layers and head in 8 bit, for export.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration, int8: bool = False) -> None:
         config = model.config.get_text_config()
         text = model.model.language_model
         self.eps = config.rms_norm_eps
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = config.hidden_size // self.heads
         self.embedding, self.norm = text.embed_tokens.weight, text.norm.weight
-        self._head, self._head_bias = model.lm_head.weight, model.lm_head.bias
+        head: Tensor = model.lm_head.weight
+        self._head, self._head_bias = in_blocks(head.detach()) if int8 else head, model.lm_head.bias
         copied = sum(weight.numel() for weight in text.parameters()) <= LARGEST_COPY
         self.layers = [_layer(layer, copied) for layer in text.layers]
+        if int8:
+            self.layers = [layer.in_blocks() for layer in self.layers]
         self._frequencies = text.rotary_emb.inv_freq.float()
         self._scale = float(text.rotary_emb.attention_scaling)
         # Which of the three positions turns which pair of channels.
@@ -182,13 +206,13 @@ class Weights:
 
     def join(self, hidden: Tensor, layer: LayerWeights, mixed: Tensor) -> Tensor:
         """The layer's output, of its input and what attention has mixed, [.., heads * head_dim]."""
-        hidden = hidden + F.linear(mixed, layer.out)
+        hidden = hidden + linear(mixed, layer.out)
         gate, up = project(rms_norm(hidden, layer.norm_after, self.eps), layer.gate_up).chunk(2, dim=-1)
-        return hidden + F.linear(F.silu(gate) * up, layer.down)
+        return hidden + linear(F.silu(gate) * up, layer.down)
 
     def logits(self, state: Tensor) -> Tensor:
         """[.., vocabulary], of the last layer's states."""
-        return F.linear(state, self._head, self._head_bias)
+        return linear(state, self._head, self._head_bias)
 
     def finish(self, hidden: Tensor) -> Tensor:
         return rms_norm(hidden, self.norm, self.eps)
@@ -282,9 +306,9 @@ class PackedDecoder:
         return hidden
 
 
-def project(x: Tensor, weights: list[tuple[Tensor, Tensor | None]]) -> Tensor:
+def project(x: Tensor, weights: list[Product]) -> Tensor:
     """One product, or several side by side."""
-    parts = [F.linear(x, weight, bias) for weight, bias in weights]
+    parts = [linear(x, weight, bias) for weight, bias in weights]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
@@ -298,11 +322,12 @@ def _mask(chunk: Chunk, device: torch.device) -> Tensor | None:
 
 def _layer(layer: Any, copied: bool) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
-    qkv = [(part.weight, part.bias) for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
-    gate_up: list[tuple[Tensor, Tensor | None]] = [(mlp.gate_proj.weight, None), (mlp.up_proj.weight, None)]
+    three, two = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
+    qkv: list[Product] = [(part.weight, part.bias) for part in three]
+    gate_up: list[Product] = [(part.weight, None) for part in two]
     if copied:
-        qkv = [(torch.cat([weight for weight, _ in qkv]), torch.cat([bias for _, bias in qkv]))]
-        gate_up = [(torch.cat([weight for weight, _ in gate_up]), None)]
+        qkv = [(torch.cat([part.weight for part in three]), torch.cat([part.bias for part in three]))]
+        gate_up = [(torch.cat([part.weight for part in two]), None)]
     return LayerWeights(
         norm=layer.input_layernorm.weight,
         qkv=qkv,

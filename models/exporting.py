@@ -53,8 +53,11 @@ class OnnxMissingError(DuoGenError):
 
 
 @torch.no_grad()
-def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
+def export(pipeline: DuoGenPipeline, folder: Path, int8: bool = False) -> list[Path]:
     """Writes the files of a pipeline, and a note of which weights they are of; returns the paths.
+
+    Args:
+        int8: the language model's matrices in 8 bit; of the other networks it would make none faster.
 
     Raises:
         OnnxMissingError: the packages for it aren't there.
@@ -74,7 +77,10 @@ def export(pipeline: DuoGenPipeline, folder: Path) -> list[Path]:
     latent = torch.randn(pipeline.latent_shape(*[pipeline.side_multiple * side for side in (2, 3)]))
     axes: dict[str, tuple[int, ...]] = {"latent": (2, 3)}
     paths.append(_write(_Decoder(pipeline.vae), {"latent": latent}, axes, folder / f"{DECODER}.onnx", ("pixels",)))
-    paths += [_write_reading(pipeline, folder / f"{READING}.onnx"), _write_seeing(pipeline, folder / f"{SEEING}.onnx")]
+    paths += [
+        write_reading(pipeline, folder / f"{READING}.onnx", int8),
+        _write_seeing(pipeline, folder / f"{SEEING}.onnx"),
+    ]
     (folder / MANIFEST).write_text(json.dumps({"form": FORM, "weights": fingerprint(pipeline)}))
     return paths
 
@@ -133,9 +139,9 @@ class _WholeStep(nn.Module):
         ).answer
 
 
-def _write_reading(pipeline: DuoGenPipeline, path: Path) -> Path:
+def write_reading(pipeline: DuoGenPipeline, path: Path, int8: bool) -> Path:
     """Exports the language model."""
-    reading, tokens = Reading(pipeline.mllm).eval(), 3
+    reading, tokens = Reading(pipeline.mllm, int8).eval(), 3
     layers = new_cache(pipeline.mllm).roomy
     room, half = layers[0].rooms[0].shape[2], reading.weights.size // 2
     kind = reading.weights.embedding.dtype

@@ -7,12 +7,15 @@ work. (onnxruntime, ``docs/ContribOperators.md``.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 DOMAIN = "com.microsoft"
+BLOCK = 32
+"""Numbers of a row of `Blocks` that have one scale."""
 
 
 def grouped_query_attention(
@@ -64,3 +67,32 @@ def written(room: Tensor, part: Tensor, places: Tensor) -> Tensor:
     """
     put: Tensor = torch.onnx.ops.symbolic("ScatterND", (room, places, part), dtype=room.dtype, shape=room.shape)
     return put
+
+
+class Blocks(NamedTuple):
+    """A matrix [N, K] in 8 bit: `packed` uint8 [N, K / BLOCK, BLOCK], 128 where it is 0, and `scales` [N, K / BLOCK]."""
+
+    packed: Tensor
+    scales: Tensor
+    columns: int
+
+
+def in_blocks(weight: Tensor) -> Blocks:
+    """A matrix [N, K], rounded to 8 bit; the largest number of each block stays as it is."""
+    padded = F.pad(weight, (0, -weight.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    scales = (padded.abs().amax(-1) / 127).clamp_min(torch.finfo(weight.dtype).tiny)
+    packed = (padded / scales.unsqueeze(-1)).round().add(128).to(torch.uint8)
+    return Blocks(packed, scales, weight.shape[1])
+
+
+def linear(x: Tensor, weight: Tensor | Blocks, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``, of a matrix of either kind; by `Blocks`, `x` is rounded to 8 bit, too."""
+    if isinstance(weight, Tensor):
+        return F.linear(x, weight, bias)
+    rows = len(weight.packed)
+    attributes: dict[str, Any] = {"K": weight.columns, "N": rows, "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
+    product: Tensor = torch.onnx.ops.symbolic(
+        f"{DOMAIN}::MatMulNBits", (x, weight.packed, weight.scales), attributes,
+        dtype=x.dtype, shape=(*x.shape[:-1], rows), version=1,
+    )  # fmt: skip
+    return product if bias is None else product + bias

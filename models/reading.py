@@ -14,11 +14,15 @@ from duogen.models.norms import rms_norm
 
 
 class Reading(nn.Module):
-    """A `ReadingFunction` for export; outside of one there is nothing to run it."""
+    """A `ReadingFunction` for export; outside of one there is nothing to run it.
 
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+    Args:
+        int8: with matrices in 8 bit. A single token takes as long as it takes to read them, so it takes half as long.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration, int8: bool = False) -> None:
         super().__init__()
-        self.weights = Weights(model)
+        self.weights = Weights(model, int8)
 
     def forward(
         self, hidden: Tensor, total: Tensor, waves: Sequence[Tensor], past_keys: list[Tensor], past_values: list[Tensor]

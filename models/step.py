@@ -115,7 +115,7 @@ class Step(nn.Module):
             turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
             query, key = turned.flatten(2).split(width[0], dim=-1)
             past = (past_keys[number], past_values[number]) if self.keeping else None
-            out, *own = self._attend_behind(query, key, value.flatten(2), past, sees, places)
+            out, *own = self._attend_behind(query, self._heads(key), value.squeeze(2), past, sees, places)
             if own:
                 keys.append(own[0])
                 values.append(own[1])
@@ -148,15 +148,17 @@ class Step(nn.Module):
         sees: Tensor | None,
         places: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        """Attention of new tokens [P, N, width] to themselves and to the past; with keys and values of both, where there is one."""
+        """Attention of new tokens to themselves and to the past, [P, N, width]; with keys and values of both, where there is one.
+
+        Args:
+            query: [P, N, width]. key, value: [P, N, heads, head_dim].
+        """
         if torch.compiler.is_exporting():
             if past is None or places is None:
-                return (multi_head_attention(query, key, value, self.heads, sees),)
-            all_keys, all_values = (
-                written(room, self._heads(part), places) for room, part in zip(past, (key, value), strict=True)
-            )
+                return (multi_head_attention(query, key.flatten(2), value.flatten(2), self.heads, sees),)
+            all_keys, all_values = (written(room, part, places) for room, part in zip(past, (key, value), strict=True))
             return multi_head_attention(query, all_keys, all_values, self.heads, sees), all_keys, all_values
-        query, key, value = (self._heads(part).transpose(1, 2) for part in (query, key, value))
+        query, key, value = (part.transpose(1, 2) for part in (self._heads(query), key, value))
         if past is None:
             return (attend(query, key, value, sees).transpose(1, 2).flatten(2),)
         for together, part in zip(past, (key, value), strict=True):

@@ -16,10 +16,10 @@ from PIL import Image
 from duogen.agent.agent import Agent
 from duogen.cli import run
 from duogen.errors import DuoGenError
-from duogen.loading import onnx_folder
+from duogen.loading import load, onnx_folder
 from duogen.models.backend import TorchBackend
 from duogen.models.decoding import ROOM, Chunk, PackedDecoder, new_cache
-from duogen.models.exporting import FORM, MANIFEST, OnnxMissingError, export, is_exported
+from duogen.models.exporting import FORM, MANIFEST, OnnxMissingError, export, is_exported, write_reading
 from duogen.models.onnx import OnnxBackend
 from duogen.models.pipeline import DuoGenPipeline
 from duogen.models.sampler import PaintSettings
@@ -87,6 +87,35 @@ def test_text_is_read_as_by_torch(default_agent: Agent, exported: Path, counts: 
     for one, other in zip(caches[0].layers, caches[1].layers, strict=True):
         assert torch.allclose(one.keys, other.keys, atol=1e-3)
         assert torch.allclose(one.values, other.values, atol=1e-3)
+
+
+@torch.no_grad()
+def test_with_matrices_in_8_bit_text_is_read_nearly_as_by_torch(
+    default_agent: Agent, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, bool]] = []
+
+    def lend(pipeline: DuoGenPipeline, folder: Path, int8: bool) -> None:
+        asked.append((folder, int8))
+        shutil.copytree(exported, folder)
+        write_reading(pipeline, folder / "language_model.onnx", int8)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("duogen.models.exporting.export", lend)
+    agent = load(backend="onnx", memory="int8")
+    assert asked == [(onnx_folder(agent.pipeline, int8=True), True)] and "int8" in str(asked[0][0])
+    sizes = [(folder / "language_model.onnx").stat().st_size for folder in (asked[0][0], exported)]
+    assert sizes[0] < 0.4 * sizes[1]
+    mllm, words = agent.pipeline.mllm, agent.pipeline.processor.encode("Put a red ball in the bottom right, please.")
+    decoders, caches = (
+        [PackedDecoder(mllm, agent.pipeline.backend.reading()), PackedDecoder(mllm)],
+        [new_cache(mllm), new_cache(mllm)],
+    )
+    for number, token in enumerate(words):
+        chunks = [Chunk(torch.tensor([token]), torch.full((3, 1), number), cache) for cache in caches]
+        (ours,), (theirs,) = (decoder([chunk]) for decoder, chunk in zip(decoders, chunks, strict=True))
+        for one, other in ((ours.logits, theirs.logits), (ours.states, theirs.states)):
+            assert 1e-4 < (one - other).norm() / other.norm() < 0.08
 
 
 @pytest.mark.parametrize("size", [(128, 128), (192, 96)])
