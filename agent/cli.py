@@ -47,8 +47,8 @@ Memory = Annotated[
     str,
     typer.Option(
         envvar="DUOGEN_MEMORY",
-        help="How weights are kept: float32, bfloat16, float16; int8, fp8, nf4 (extra quant); offload-model, offload-layer; tiling. "
-        "With commas between.",
+        help="How weights are kept: float32, bfloat16, float16; int8, fp8, nf4 (extra quant; with onnx, int8 is for the language model); "
+        "offload-model, offload-layer; tiling. With commas between.",
     ),
 ]  # fmt: skip
 PlannerName = Annotated[
