@@ -17,7 +17,7 @@ class Reading(nn.Module):
     """A `ReadingFunction` for export; outside of one there is nothing to run it.
 
     Args:
-        int8: with matrices in 8 bit. A single token takes as long as it takes to read them, so it takes half as long.
+        int8: with matrices in 8 bit, of which a single token reads a quarter of the bytes.
     """
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration, int8: bool = False) -> None:
