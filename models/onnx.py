@@ -166,9 +166,8 @@ class _Runner:
         self._binding, self._lock = self._session.io_binding(), threading.Lock()
         self._bound: dict[str, Tensor] = {}
         self._inputs = {entry.name for entry in self._session.get_inputs()}
-        self._lists: defaultdict[str, list[str]] = defaultdict(
-            list
-        )  # of inputs that are lists: the names of their parts
+        # Of inputs that are lists: the names of their parts.
+        self._lists: defaultdict[str, list[str]] = defaultdict(list)
         for entry in self._session.get_inputs():
             self._lists[entry.name.rpartition("_")[0]].append(entry.name)
         self._outputs = [entry.name for entry in self._session.get_outputs()]
