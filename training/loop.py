@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from duogen.training.config import OptimConfig
+from duogen.training.muon import Muon
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
@@ -65,7 +66,7 @@ def optimisers(module: nn.Module, config: OptimConfig) -> list[torch.optim.Optim
     ]
     return [
         torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True),
-        torch.optim.Muon(inner, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
+        Muon(inner, lr=config.muon_learning_rate, weight_decay=config.weight_decay),
     ]
 
 
