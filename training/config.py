@@ -130,6 +130,12 @@ class Stage1Config(TuningConfig):
         ge=0,
         description="weight of the loss that keeps the embeddings of such words apart (`duogen.training.stage1.likeness`)",
     )
+    anchor_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of how far all layers' states drift from those that the run starts with: connector and DiT that read "
+        "these needn't be aligned again for a small change",
+    )
     worn: float = Field(
         0.5, ge=0, le=1, description="share of dialogues whose pictures are worn (`duogen.training.worn`)"
     )

@@ -6,7 +6,9 @@ through the vision encoder, which learns with the rest.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,22 @@ def likeness(words: Tensor) -> Tensor:
     return cosines.square().sum(-1).mean()
 
 
+class Anchor(NamedTuple):
+    """What keeps an MLLM near the one that its DiT has been aligned with: that one, and the weight of the drift from it."""
+
+    model: Qwen2_5_VLForConditionalGeneration
+    weight: float
+
+    def drift(self, layers: Tensor, batch: Batch) -> Tensor:
+        """How far states [B, L, layers, hidden] have moved: the squared distance as a share of the squared length, the mean of all
+        layers and of all tokens up to the last trained one: what stands behind it is padding."""
+        with torch.no_grad():
+            _, before, _ = batch_states(self.model, batch.ids, batch.positions, batch.pixels, batch.grids)
+        moved = (layers - before).float().square().sum(-1) / before.float().square().sum(-1)
+        real = batch.trained.flip(1).cummax(1).values.flip(1)
+        return moved[real.to(moved.device)].mean()
+
+
 def next_token_loss(
     tuned: Tuned,
     processor: DuoGenProcessor,
@@ -51,6 +69,7 @@ def next_token_loss(
     naming_weight: float = 0.0,
     comparing_weight: float = 0.0,
     spread_weight: float = 0.0,
+    anchor: Anchor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross-entropy over the trained tokens, and how often the most likely token is right.
 
@@ -59,6 +78,7 @@ def next_token_loss(
         naming_weight: of the loss of `duogen.training.naming`, which is added.
         comparing_weight: of that of `duogen.training.comparing`, taken behind half of the layers.
         spread_weight: of the `likeness` of the tokens that count more than others.
+        anchor: whose drift is added, if there is one.
 
     Returns:
         The loss and shares of right tokens: of all, of those that count more, of `<BOV>` alone.
@@ -90,6 +110,10 @@ def next_token_loss(
         alike = likeness(model.get_input_embeddings().weight[weights > 1])
         loss = loss + spread_weight * alike
         extra["likeness"] = round(alike.item(), 4)
+    if anchor:
+        drift = anchor.drift(layers, batch)
+        loss = loss + anchor.weight * drift
+        extra["drift"] = round(drift.item(), 5)
     return loss, extra
 
 
@@ -105,6 +129,9 @@ def train_stage1(
     workers: int = 0,
 ) -> bool:
     """Trains (or goes on training) the MLLM in place, on its device; returns whether all steps are done."""
+    anchor = None
+    if isinstance(config, Stage1Config) and config.anchor_weight:
+        anchor = Anchor(deepcopy(model).requires_grad_(False).eval(), config.anchor_weight)
     torch.manual_seed(seed)  # the head begins alike, however the run is sliced
     tuned = Tuned(model).to(model.device)
     trainer = Trainer(tuned.requires_grad_(True).train(), config, folder, seed)
@@ -121,7 +148,7 @@ def train_stage1(
     def loss_of(_: int, __: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with trainer.autocast():
             return next_token_loss(
-                tuned, processor, next(batches), weights, config.naming_weight, config.comparing_weight, spread
+                tuned, processor, next(batches), weights, config.naming_weight, config.comparing_weight, spread, anchor
             )
 
     done = trainer.run(loss_of, max_seconds, quiet)

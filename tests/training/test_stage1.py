@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 
 from duogen.models.mllm import batch_states
@@ -9,7 +10,7 @@ from duogen.models.pipeline import DuoGenPipeline
 from duogen.training.data import collate, draw_task, turns_of_task
 from duogen.training.facts import fact_ids
 from duogen.training.naming import Naming
-from duogen.training.stage1 import Tuned, likeness, next_token_loss
+from duogen.training.stage1 import Anchor, Tuned, likeness, next_token_loss
 
 
 @torch.no_grad()
@@ -72,3 +73,29 @@ def test_words_that_count_more_are_kept_apart(tiny: DuoGenPipeline) -> None:
     both, extra = next_token_loss(Tuned(model), tiny.processor, batch, uneven, spread_weight=0.5)
     assert torch.isclose(both, plain + 0.5 * likeness(words[facts]), rtol=1e-4)
     assert set(extra) - set(without) == {"likeness"}
+
+
+def test_an_anchor_holds_what_is_said_where_it_was_and_overlooks_padding(tiny: DuoGenPipeline) -> None:
+    batch = collate([turns_of_task(draw_task(1, index)) for index in range(3)], tiny.processor)
+    even = torch.ones(tiny.mllm.config.get_text_config().vocab_size)
+    model = copy.deepcopy(tiny.mllm).requires_grad_(True)
+    anchor = Anchor(tiny.mllm, 0.5)
+
+    def losses() -> tuple[float, float, float]:
+        plain, _ = next_token_loss(Tuned(model), tiny.processor, batch, even)
+        both, extra = next_token_loss(Tuned(model), tiny.processor, batch, even, anchor=anchor)
+        return plain.item(), both.item(), extra["drift"]
+
+    plain, both, drift = losses()
+    assert drift == 0
+    assert both == plain
+    with torch.no_grad():
+        for weight in model.model.language_model.layers[0].parameters():
+            weight.add_(0.3 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    plain, both, drift = losses()
+    assert drift > 0.001
+    assert both == pytest.approx(plain + 0.5 * drift, rel=1e-3)
+    ends = batch.trained.int().cumsum(1).argmax(1)
+    for row, end in enumerate(ends):
+        batch.ids[row, end + 1 :] = 7
+    assert losses()[2] == pytest.approx(drift, rel=1e-4)
