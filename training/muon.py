@@ -55,7 +55,10 @@ class Muon(torch.optim.Muon):
         updates = []
         for weight in weights:
             assert weight.grad is not None
-            kept = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight.grad))
+            state = self.state[weight]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(weight.grad)
+            kept = state["momentum_buffer"]
             kept.lerp_(weight.grad, 1 - group["momentum"])
             updates.append(weight.grad.lerp(kept, group["momentum"]) if group["nesterov"] else kept)
         precision = torch.float32 if weights[0].device.type == "cpu" else torch.bfloat16
