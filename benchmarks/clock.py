@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from duogen.models import strict
 from duogen.models.backend import TorchBackend
@@ -20,6 +20,15 @@ from duogen.models.pipeline import DuoGenPipeline
 
 PARTS = ("text", "connector", "condition", "denoising", "codec")
 """`condition`: keys and values of text and of earlier pictures. `codec`: to latents and back. The rest is `else`."""
+
+
+def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+    """Floating-point operations of attention, of shapes."""
+    return sdpa_flop_count(query, key, value)
+
+
+# torch's own counter knows attention on GPUs alone.
+_ALSO_COUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 
 
 class Clock:
@@ -33,7 +42,7 @@ class Clock:
         self.calls: defaultdict[str, list[float]] = defaultdict(list)
         self.tokens: Counter[str] = Counter()
         self.flops: Counter[str] = Counter()
-        self._counter = FlopCounterMode(display=False) if flops else nullcontext()
+        self._counter = FlopCounterMode(display=False, custom_mapping=_ALSO_COUNTED) if flops else nullcontext()
         self._within = self._counted = False
 
     @contextmanager
