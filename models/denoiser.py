@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from duogen.models.attention import as_bias
 from duogen.models.canvas import Canvas, text_of
 from duogen.models.dit import CosmosDiT, Frame, KeyValue
-from duogen.models.step import Step, StepFunction, StepInputs, turns
+from duogen.models.step import Step, StepFunction, StepInputs
 
 
 class Denoiser:
@@ -49,7 +49,7 @@ class Denoiser:
         blank = weight.new_zeros(tuple(shape))
         positions = [dit.positions(Frame(blank, canvas.time, sigmas[:1], False)) for canvas in canvases]
         learned = [each for each in map(dit.learned, positions) if each is not None]
-        waves = [self._rows(torch.stack(each)) for each in zip(*map(dit.rotary, positions), strict=True)]
+        self._waves = [self._rows(torch.stack(each)) for each in zip(*map(dit.rotary, positions), strict=True)]
         counts = [0 if canvas.past is None else canvas.past[0][0].shape[2] for canvas in canvases]
         before, tokens = max(counts), len(positions[0])
         self._before = [before - count for count in counts]
@@ -59,7 +59,7 @@ class Denoiser:
             sees = as_bias(self._rows(seen[:, None, None].to(weight.device)), weight.dtype)
         empty = weight.new_zeros(1, dit.model.config.num_attention_heads, 0, dit.model.config.attention_head_dim)
         nothing = [(empty, empty)] * len(dit.model.transformer_blocks)
-        turn, turn_across = turns(dit, *waves)
+        turn, turn_across = self._step.turning(*self._waves)
         past_keys, past_values = self._padded([canvas.past or nothing for canvas in canvases], before, tokens)
         text = text_of(canvases, dit.segment_heads)
         self._inputs = StepInputs(
@@ -87,10 +87,10 @@ class Denoiser:
                 return [part[:rows] for part in value]
             return value if value is None or len(value) == 1 else value[:rows]
 
-        turning = {name: getattr(self._inputs, name)[:, :rows] for name in ("turn", "turn_across")}
+        turn, turn_across = self._step.turning(*(wave[:rows] for wave in self._waves))
         text = text_of([canvas.first_branch() for canvas in self.canvases], self.dit.segment_heads)
         alone = self._inputs._replace(text_keys=text.keys, text_values=text.values, reads=[])
-        return StepInputs(*map(first, alone))._replace(**turning, reads=text.reads)
+        return StepInputs(*map(first, alone))._replace(turn=turn, turn_across=turn_across, reads=text.reads)
 
     def _rows(self, each: Tensor) -> Tensor:
         """What is said of each picture, for each branch of each: all pictures' first branches come first."""

@@ -33,15 +33,15 @@ from duogen.models.vae import from_latents
 
 OPSET = 20
 MANIFEST = "duogen-onnx.json"
-FORM = 4
+FORM = 5
 """Of what the files take and give; files of another form are of another version of this library."""
 READING, SEEING = "language_model", "vision_encoder"
 STEP, CONNECTOR, DECODER = "denoising_step", "connector", "vae_decoder"
 # The axes of a keeping `Step`'s inputs that differ from call to call.
 _AXES: dict[str, tuple[int, ...]] = {
-    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (1, 2), "turn_across": (1, 2), "past_keys": (0, 2),
+    "tokens": (0, 1), "modulations": (), "shown": (), "turn": (0, 1), "turn_across": (0, 1), "past_keys": (0, 2),
     "past_values": (0, 2), "text_keys": (0, 2), "text_values": (0, 2), "reads": (0, 1), "learned": (0, 1), "sees": (0, 1),
-    "places": (0, 1),
+    "order": (0, 1), "places": (0, 1),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     assert isinstance(dit, CosmosDiT)
     blocks, heads, size = config.num_layers, config.num_attention_heads, config.attention_head_dim
     rows, tokens, past = 2, 12, 10
-    width, turning = heads * size, (blocks, rows if causal else 1, tokens, 2, 1, size)
+    width, turning = heads * size, (rows if causal else 1, tokens, size // 2)
     shapes: dict[str, tuple[int, ...]] = {
         "tokens": (rows, tokens, config.out_channels * dit.patch**2),
         "modulations": ((3 * blocks + 1) * 3 * width,) if causal else (2, (3 * blocks + 1) * 3 * width),
@@ -108,6 +108,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     groups = [(count, length) for count, length in ((dit.segment_heads, 5), (heads - dit.segment_heads, 7)) if count]
     for name in ("text_keys", "text_values"):
         example[name] = [torch.randn(rows, count, length, size, dtype=kind) for count, length in groups * blocks]
+    example["order"] = torch.zeros(rows, tokens, dtype=torch.int64)
     example["reads"] = [torch.ones(rows, length, dtype=torch.int32) for _, length in groups]
     if dit.model.learnable_pos_embed is None:
         del example["learned"]
@@ -119,7 +120,7 @@ def _write_step(pipeline: DuoGenPipeline, path: Path) -> Path:
     for name in ("past_keys", "past_values"):
         del example[name]
     example["frame"] = (torch.arange(tokens) >= past).long()
-    axes = _AXES | {"shown": (1,), "turn": (2,), "turn_across": (2,), "learned": (1,), "frame": (0,)}
+    axes = _AXES | {"shown": (1,), "turn": (1,), "turn_across": (1,), "learned": (1,), "frame": (0,)}
     return _write(_WholeStep(dit), example, axes, path, ("answer",))
 
 
@@ -132,11 +133,12 @@ class _WholeStep(nn.Module):
 
     def forward(
         self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor, text_keys: list[Tensor],
-        text_values: list[Tensor], reads: list[Tensor | None], frame: Tensor, learned: Tensor | None = None,
+        text_values: list[Tensor], reads: list[Tensor | None], order: Tensor, frame: Tensor, learned: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         return self.step(
-            tokens, modulations, shown, turn, turn_across, [], [], text_keys, text_values, reads, learned, frame=frame
-        ).answer
+            tokens, modulations, shown, turn, turn_across, [], [], text_keys, text_values, reads, learned,
+            frame=frame, order=order,
+        ).answer  # fmt: skip
 
 
 def write_reading(pipeline: DuoGenPipeline, path: Path, int8: bool) -> Path:

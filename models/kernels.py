@@ -59,6 +59,19 @@ def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, 
     return mixed
 
 
+def rotated(x: Tensor, order: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary positions: tokens [P, N, heads * head_dim], each half of a head turned by the other.
+
+    Args:
+        order: int64 [P, N], which row each token is turned by. cosines, sines: [.., rows, head_dim / 2].
+    """
+    waves = (wave.flatten(0, -2) for wave in (cosines, sines))
+    turned: Tensor = torch.onnx.ops.symbolic(
+        f"{DOMAIN}::RotaryEmbedding", (x, order, *waves), dtype=x.dtype, shape=x.shape, version=1
+    )
+    return turned
+
+
 def written(room: Tensor, part: Tensor, places: Tensor) -> Tensor:
     """What `room` [P, heads, M, head_dim] is with `part` [P, N, heads, head_dim] put into it; in place where it is bound to the same memory.
 

@@ -74,7 +74,8 @@ class OnnxBackend:
         return self._see
 
     def step(self, dit: CosmosDiT) -> StepFunction:
-        return _OnnxStep(self._step, self.pipeline.config.attention_mode == "causal")
+        kind = dit.model.patch_embed.proj.weight.dtype
+        return _OnnxStep(self._step, self.pipeline.config.attention_mode == "causal", kind)
 
     def condition(self, states: Tensor) -> list[KeyValue]:
         config = self.pipeline.transformer.config
@@ -113,8 +114,13 @@ class OnnxBackend:
 class _OnnxStep:
     """A `StepFunction`."""
 
-    def __init__(self, run: _Runner, causal: bool) -> None:
-        self._run, self._causal = run, causal
+    def __init__(self, run: _Runner, causal: bool, dtype: torch.dtype) -> None:
+        self._run, self._causal, self._dtype = run, causal, dtype
+
+    def turning(self, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+        """Their first halves [P or 1, N, head_dim / 2]; the second ones are the same."""
+        halves = (wave.chunk(2, dim=-1)[0].to(self._dtype).contiguous() for wave in (cosines, sines))
+        return next(halves), next(halves)
 
     def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
         given: dict[str, Any] = dict(zip(StepInputs._fields, inputs, strict=True))
@@ -123,6 +129,7 @@ class _OnnxStep:
         given["reads"] = [
             _mask(reads, rows, keys) for reads, keys in zip(given["reads"], given["text_keys"], strict=False)
         ]
+        given["order"] = _order(rows, count, len(given["turn"]), tokens.device)
         answer = torch.empty_like(tokens)
         if not self._causal:
             return StepOutput(self._run(given, [answer])[0], [], [])
@@ -141,6 +148,12 @@ def _mask(bias: Tensor | None, rows: int, keys: Tensor) -> Tensor:
 @lru_cache
 def _all_seen(rows: int, keys: int, device: torch.device) -> Tensor:
     return torch.ones(rows, keys, dtype=torch.int32, device=device)
+
+
+@lru_cache
+def _order(rows: int, tokens: int, distinct: int, device: torch.device) -> Tensor:
+    """`order` of a `Step`: of each row's own cosines and sines, or of those that all share."""
+    return torch.arange(distinct * tokens, device=device).view(distinct, tokens).expand(rows, -1).contiguous()
 
 
 @lru_cache

@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from duogen.models.attention import attend
 from duogen.models.dit import CosmosDiT, KeyValue
-from duogen.models.kernels import multi_head_attention, written
+from duogen.models.kernels import multi_head_attention, rotated, written
 from duogen.models.norms import rms_norm
 
 
 class StepInputs(NamedTuple):
     """What stays the same in all steps of the same pictures. P pictures (and branches) of N tokens, L blocks, F frames.
 
-    `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`
-    [L, P or 1, N, 2, 1, head_dim]: how queries and keys are turned, with their norms' weights folded in (see `turns`).
+    `shown` [P or 1, N or 1, 1]: 1 for tokens of condition frames, 0 for those that are painted. `turn`, `turn_across`: what queries and
+    keys are turned by, in the form that the step's own `turning` makes of it.
     `past_keys`, `past_values`, of each block, [P, heads, M + N, head_dim]: of the pictures before, with room behind them in which a step puts
     its own. `text_keys`, `text_values`, `reads`: of
     `duogen.models.canvas.Text`, for P pictures and branches. `learned` [P or 1, N, width]: learned positions, if there are any. `sees`
@@ -51,6 +51,9 @@ class StepOutput(NamedTuple):
 
 class StepFunction(Protocol):
     """A `Step`, in torch or elsewhere."""
+
+    def turning(self, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+        """`turn` and `turn_across` of `StepInputs` for cosines and sines [P or 1, N, head_dim] of rotary positions."""
 
     def __call__(self, tokens: Tensor, modulations: Tensor, *inputs: Any) -> StepOutput:
         """One step; `inputs` are `StepInputs`."""
@@ -84,11 +87,13 @@ class Step(nn.Module):
         self, tokens: Tensor, modulations: Tensor, shown: Tensor, turn: Tensor, turn_across: Tensor,
         past_keys: list[Tensor], past_values: list[Tensor], text_keys: list[Tensor], text_values: list[Tensor],
         reads: list[Tensor | None], learned: Tensor | None = None, sees: Tensor | None = None, frame: Tensor | None = None,
-        places: Tensor | None = None,
+        order: Tensor | None = None, places: Tensor | None = None,
     ) -> StepOutput:  # fmt: skip
         """The step on tokens [P, N, patch values].
 
         Args:
+            turn, turn_across: of `turning`; exported, cosines and sines [P or 1, N, head_dim / 2].
+            order: int64 [P, N], exported: which of their P * N or N rows each token is turned by.
             modulations: [(3 L + 1) * 3 * width]: shift, scale (plus one) and gate of each norm; with `frame`, [F, ...], of each frame.
             places: int64 [P, N, heads, 3], exported: where each head's own keys and values go among those of the past.
         """
@@ -108,14 +113,17 @@ class Step(nn.Module):
             if learned is not None:
                 hidden = hidden + learned
             normed, gate = modulated(hidden, 3 * number)
-            heads = F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1))
-            pair, value = heads.split((2, 1), dim=2)
-            pair = rms_norm(pair, self.ones, 1e-6)
-            swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
-            turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
-            query, key = turned.flatten(2).split(width[0], dim=-1)
+            if order is None:
+                query, key, value = self._turned(normed, number, turn, turn_across)
+            else:
+                attn = block.attn1
+                query, key = (
+                    rotated(rms_norm(self._heads(part(normed)), norm.weight, norm.eps).flatten(2), order, turn, turn_across)
+                    for part, norm in ((attn.to_q, attn.norm_q), (attn.to_k, attn.norm_k))
+                )  # fmt: skip
+                value = attn.to_v(normed)
             past = (past_keys[number], past_values[number]) if self.keeping else None
-            out, *own = self._attend_behind(query, self._heads(key), value.squeeze(2), past, sees, places)
+            out, *own = self._attend_behind(query, self._heads(key), self._heads(value), past, sees, places)
             if own:
                 keys.append(own[0])
                 values.append(own[1])
@@ -134,6 +142,26 @@ class Step(nn.Module):
             hidden = torch.addcmul(hidden, gate, block.ff(normed))
         normed, _ = modulated(hidden, 3 * len(self.blocks))
         return StepOutput(self.out(normed), keys, values)
+
+    def turning(self, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+        """Two factors [L, P or 1, N, 2, 1, head_dim] of queries and keys, with their norms' weights folded in.
+
+        ``x * w * cos + rotated(x * w) * sin``, as ``x * turn + swapped(x) * turn_across``, w being the norm's weights.
+        """
+        norms = torch.stack([torch.stack([b.attn1.norm_q.weight, b.attn1.norm_k.weight]) for b in self.blocks])
+        norms = norms[:, None, None, :, None]  # blocks, pictures, tokens, queries and keys, heads, head_dim
+        cosines, sines = (wave[:, :, None, None] for wave in (cosines, sines))
+        half = norms.shape[-1] // 2
+        signed = torch.cat([-norms[..., half:], norms[..., :half]], dim=-1)
+        return (norms * cosines).to(norms.dtype), (signed * sines).to(norms.dtype)
+
+    def _turned(self, normed: Tensor, number: int, turn: Tensor, turn_across: Tensor) -> tuple[Tensor, ...]:
+        """A block's queries, keys and values of its input, [P, N, width] each; the first two with norm and position."""
+        pair, value = F.linear(normed, self.qkv[number]).unflatten(-1, (3, self.heads, -1)).split((2, 1), dim=2)
+        pair = rms_norm(pair, self.ones, 1e-6)
+        swapped = torch.cat(pair.chunk(2, dim=-1)[::-1], dim=-1)
+        turned = torch.addcmul(pair * turn[number], swapped, turn_across[number])
+        return (*turned.flatten(2).chunk(2, dim=-1), value.flatten(2))
 
     def _heads(self, flat: Tensor) -> Tensor:
         """[P, N, heads, head_dim] of [P, N, width]."""
@@ -178,17 +206,3 @@ def _attend_in_groups(
         apart = [part.unflatten(-1, (count, -1)).transpose(1, 2) for part, count in zip(parts, heads, strict=True)]
         mixed = [part.transpose(1, 2).flatten(2) for part in map(attend, apart, keys, values, reads)]
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
-
-
-def turns(dit: CosmosDiT, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
-    """`turn` and `turn_across` for cosines and sines [P or 1, N, head_dim].
-
-    ``x * w * cos + rotated(x * w) * sin``, as ``x * turn + swapped(x) * turn_across``, w being the norm's weights.
-    """
-    blocks: Any = dit.model.transformer_blocks
-    norms = torch.stack([torch.stack([b.attn1.norm_q.weight, b.attn1.norm_k.weight]) for b in blocks])
-    norms = norms[:, None, None, :, None]  # blocks, pictures, tokens, queries and keys, heads, head_dim
-    cosines, sines = (wave[:, :, None, None] for wave in (cosines, sines))
-    half = norms.shape[-1] // 2
-    signed = torch.cat([-norms[..., half:], norms[..., :half]], dim=-1)
-    return (norms * cosines).to(norms.dtype), (signed * sines).to(norms.dtype)

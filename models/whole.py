@@ -14,7 +14,7 @@ from torch import Tensor
 
 from duogen.models.canvas import Canvas, text_of
 from duogen.models.dit import CosmosDiT, Frame
-from duogen.models.step import Step, StepFunction, StepInputs, turns
+from duogen.models.step import Step, StepFunction, StepInputs
 
 
 class WholeDenoiser:
@@ -46,7 +46,7 @@ class WholeDenoiser:
         known = 0 if self._known is None else self._known.shape[1]
         new = torch.arange(len(positions), device=weight.device) >= known
         text = text_of([canvas], dit.segment_heads)
-        turn, turn_across = turns(dit, *(wave[None] for wave in dit.rotary(positions)))
+        turn, turn_across = self._step.turning(*(wave[None] for wave in dit.rotary(positions)))
         learned = dit.learned(positions)
         self._inputs = StepInputs(
             shown=(~new).to(weight.dtype)[None, :, None],

@@ -57,13 +57,16 @@ def test_a_step_is_that_of_torch(
     reads[..., 20:] = float("-inf")
     sees = torch.zeros(rows, 1, 1, past + tokens)
     sees[..., :5] = float("-inf")
-    given = (
-        torch.randn(rows, tokens, 256), torch.randn((9 * blocks + 3) * heads * size), torch.ones(1, 1, 1),
-        *torch.randn(2, blocks, rows, tokens, 2, 1, size),
-    )  # fmt: skip
+    given = torch.randn(rows, tokens, 256), torch.randn((9 * blocks + 3) * heads * size), torch.ones(1, 1, 1)
+    angles = torch.randn(rows, tokens, size // 2).repeat(1, 1, 2)
     rest = (*text, [None, reads], torch.randn(rows, tokens, heads * size), sees if masked else None, None)
-    ours = OnnxBackend(pipeline, exported).step(pipeline.painter)(*given, *kept, *rest)
-    theirs = TorchBackend(pipeline).step(pipeline.painter)(*given, *other, *rest)
+    ours, theirs = (
+        step(*given, *step.turning(angles.cos(), angles.sin()), *parts, *rest)
+        for step, parts in (
+            (OnnxBackend(pipeline, exported).step(pipeline.painter), kept),
+            (TorchBackend(pipeline).step(pipeline.painter), other),
+        )
+    )
     for one, two in zip((ours[0], *ours[1], *ours[2]), (theirs[0], *theirs[1], *theirs[2]), strict=True):
         assert one.shape == two.shape and torch.allclose(one, two, rtol=1e-3, atol=1e-3) and two.abs().max() > 0.1
 
