@@ -73,4 +73,4 @@ def throughput(
 def flops_a_token(agent: Agent, settings: PaintSettings) -> float:
     """Floating-point operations of denoising the pictures of such requests, for each token of the DiT; counted in torch."""
     counted = measured(agent.pipeline, lambda: agent.plan_many(requests(SAMPLE, settings)), flops=True)
-    return counted.flops["denoising"] / counted.tokens["denoising"]
+    return sum(counted.flops["denoising"]) / counted.tokens["denoising"]

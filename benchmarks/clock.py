@@ -32,7 +32,7 @@ _ALSO_COUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _at
 
 
 class Clock:
-    """Seconds, calls and tokens by part, and floating-point operations on demand, whose counting takes time.
+    """Seconds, calls and tokens by part, and each call's floating-point operations on demand, whose counting takes time.
 
     What runs within a part is timed with it, and its tokens are counted where the part's own aren't.
     """
@@ -41,7 +41,7 @@ class Clock:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: defaultdict[str, list[float]] = defaultdict(list)
         self.tokens: Counter[str] = Counter()
-        self.flops: Counter[str] = Counter()
+        self.flops: defaultdict[str, list[int]] = defaultdict(list)
         self._counter = FlopCounterMode(display=False, custom_mapping=_ALSO_COUNTED) if flops else nullcontext()
         self._within = self._counted = False
 
@@ -106,7 +106,7 @@ class Clock:
                 self.calls[key].append(took)
                 self._within = self._counted = False
                 if counter is not None:
-                    self.flops[key] += counter.get_total_flops()
+                    self.flops[key].append(counter.get_total_flops())
 
         own = name in vars(owner)
         setattr(owner, name, timed)

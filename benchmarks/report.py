@@ -49,6 +49,9 @@ def _work(rows: dict[str, Any]) -> str:
         if rival in rows:
             steps = ", ".join(f"{1000 * seconds:.1f}" for seconds in rows[rival]["step_seconds"])
             said += f"\n\nA denoising step of `{rival}`, in ms, by picture: {steps}."
+    if "fast" in rows:
+        flops = ", ".join(f"{each / 1e9:.2f}" for each in rows["fast"]["step_flops"])
+        said += f"\n\nThe same in GFLOP: {flops}."
     alike = {rival: row["pixels"] for rival, row in rows.items() if RIVALS[rival].steps is None}
     furthest = max(row["mean"] for row in alike.values()), max(row["most"] for row in alike.values())
     said += (

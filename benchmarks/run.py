@@ -59,23 +59,25 @@ def _twin(rival: str, ready: Mapping[str, Racer]) -> str:
 
 
 def _row(runs: Sequence[Painted], counted: Painted, peak: float) -> dict[str, Any]:
-    seconds = middle(runs)
+    seconds, pictures = middle(runs), len(runs[0].result)
+    flops = {part: sum(counted.flops.get(part, ())) for part in PARTS}
     parts = {part: statistics.median(run.seconds.get(part, 0.0) for run in runs) for part in PARTS}
     return {
         "seconds": seconds,
         "spread": spread(runs),
         "parts": parts | {"else": max(0.0, seconds - sum(parts.values()))},
         "tokens": {part: counted.tokens.get(part, 0) for part in ("text", "condition", "denoising")},
-        "flops": {part: counted.flops.get(part, 0) for part in PARTS},
-        "share_of_peak": sum(counted.flops.values()) / seconds / peak,
-        "step_seconds": _by_picture(runs, len(runs[0].result)),
+        "flops": flops,
+        "share_of_peak": sum(flops.values()) / seconds / peak,
+        "step_seconds": _by_picture([run.calls["denoising"] for run in runs], pictures),
+        "step_flops": _by_picture([counted.flops.get("denoising", ())], pictures),
         "memory": max((run.memory for run in runs if run.memory is not None), default=None),
     }
 
 
-def _by_picture(runs: Sequence[Painted], pictures: int) -> list[float]:
-    """The median denoising step of each picture, over all runs."""
-    steps = [np.array_split(run.calls["denoising"], pictures) for run in runs]
+def _by_picture(runs: Sequence[Sequence[float]], pictures: int) -> list[float]:
+    """Of what each denoising step takes, in some runs: the median for each picture."""
+    steps = [np.array_split(run, pictures) for run in runs]
     return [float(np.median(np.concatenate(each))) for each in zip(*steps, strict=True)]
 
 

@@ -16,13 +16,13 @@ Result = TypeVar("Result")
 
 @dataclass
 class Outcome(Generic[Result]):
-    """One run: what it took, by part; what was computed; its peak memory in bytes; its result."""
+    """One run: what it took, by part; what was computed, operations in each call; its peak memory in bytes; its result."""
 
     took: float
     seconds: dict[str, float]
     calls: dict[str, list[float]]
     tokens: dict[str, int]
-    flops: dict[str, int]
+    flops: dict[str, list[int]]
     memory: int | None
     result: Result
 

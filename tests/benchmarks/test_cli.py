@@ -29,13 +29,20 @@ def test_a_work_and_a_batch_leave_a_table_and_a_json(
     assert set(rows) == {"stock", "fast", "few steps"} and report["steps"] == 1 and report["peak_flops"] > 1e9
     assert rows["stock"]["ratio"] == 1 and rows["fast"]["tokens"]["text"] < rows["stock"]["tokens"]["text"]
     assert len(rows["fast"]["step_seconds"]) == 2 and min(rows["fast"]["step_seconds"]) > 0
+    assert rows["fast"]["step_flops"][1] > rows["fast"]["step_flops"][0] > 0
     assert rows["few steps"]["tokens"]["denoising"] == 2 * rows["fast"]["tokens"]["denoising"]
     for row in rows.values():
         assert sum(row["parts"].values()) == pytest.approx(row["seconds"], rel=0.01)
         assert row["flops"]["denoising"] > 0 and 0 < row["share_of_peak"] < 1.5
     assert set(report["batches"]["batch"]) == {"one by one", "4 at once"}
     assert len({row["pictures"] for row in report["batches"]["batch"].values()}) == 1
-    for said in ("**plan of 2**", "| stock | 1.00 |", "**batch**", "A denoising step of `fast`, in ms, by picture"):
+    for said in (
+        "**plan of 2**",
+        "| stock | 1.00 |",
+        "**batch**",
+        "A denoising step of `fast`, in ms, by picture",
+        "in GFLOP:",
+    ):
         assert said in printed
 
 

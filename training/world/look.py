@@ -47,7 +47,9 @@ COUNT = (
 COLOUR = (
     "What colour is the {what}?", "Which colour does the {what} have?", "Tell me the colour of the {what}.",
     "Which colour is the {what}?", "Name the colour of the {what}.", "What is the colour of the {what}?",
-    "In what colour is the {what}?", "Say what colour the {what} has.", "The {what}: what colour is it?",
+    "In what colour is the {what}?", "Say what colour the {what} has.", "The {what}: which colour?",
+    "My {what}: what is its colour?", "What colour is it, the {what}?", "About the {what}: which colour does it have?",
+    "The {what}: what colour is it?",
 )  # fmt: skip
 COLOURS_OF = (
     "Which colour do the {what} have?", "Tell me the colour of the {what}.", "Name the colour of the {what}.",
@@ -89,7 +91,7 @@ class Look(Family):
         # Shares in the evaluation and in training: finding is what every edit depends on.
         self._kinds: dict[str, tuple[int, int, Callable[[random.Random, str], Task]]] = {
             "list": (2, 3, self._list), "find": (2, 4, self._find), "count": (2, 7, self._count),
-            "colour": (2, 1, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
+            "colour": (2, 3, self._colour), "part": (1, 1, self._part), "inside": (2, 4, self._inside),
             "changed": (2, 6, self._changed), "check": (1, 9, self._check),
         }  # fmt: skip
 
