@@ -58,7 +58,8 @@ def test_painted_again(default_agent: Agent, unreviewed: Plan) -> None:
     assert [(each["picture"], each["sha256"], each["by"], each["why"]) for each in plan.trace] == [
         (1, tried[0], "review", "repaint"), (1, tried[1], "review", "repaint"),
     ]  # fmt: skip
-    assert len(plan.pictures) == 4 and texts(plan.document) == texts(unreviewed.document)
+    # What follows another picture may be worded otherwise.
+    assert len(plan.pictures) == 4 and texts(plan.document)[0] == texts(unreviewed.document)[0]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
