@@ -52,14 +52,13 @@ def test_who_accepts_everything_gets_the_same_plan(default_agent: Agent, unrevie
 
 
 def test_painted_again(default_agent: Agent, unreviewed: Plan) -> None:
-    plan, asked = reviewed(default_agent, YES, Decision(action="repaint"), Decision(action="repaint", seed=5), YES)
+    plan, asked = reviewed(default_agent, YES, Decision(action="repaint"), Decision(action="repaint", seed=6), YES)
     tried = [each.picture.sha256 for each in asked[1:4] if each.picture]
     assert len(set(tried)) == 3 and plan.pictures[0].sha256 == tried[2]
     assert [(each["picture"], each["sha256"], each["by"], each["why"]) for each in plan.trace] == [
         (1, tried[0], "review", "repaint"), (1, tried[1], "review", "repaint"),
     ]  # fmt: skip
-    # What follows another picture may be worded otherwise.
-    assert len(plan.pictures) == 4 and texts(plan.document)[0] == texts(unreviewed.document)[0]
+    assert len(plan.pictures) == 4 and texts(plan.document) == texts(unreviewed.document)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -146,7 +146,7 @@ def test_in_chromium(address: str, tmp_path: Path) -> None:
         tab.keyboard.press("Enter")
         wait_for(tab, "Done.")
         before = pictures(tab)
-        assert len(before) == 4 and before[-1][1].endswith("Finish it with a red roof.")
+        assert len(before) == 4 and before[-1][1] == "4. Finish it with a red roof."
 
         tab.locator("#repaint").click()
         tab.wait_for_function("document.querySelector('#status textarea').value != 'Done.'")

@@ -225,7 +225,8 @@ def test_a_batch_can_be_looked_at(setting: Any, tmp_path: Path, capsys: pytest.C
         assert "document 0: tokens 0 to" in shown, shown
         pictures, seen = sum(map(int, re.findall(r", (\d+) picture", shown))), shown.count("'<|image_pad|> x 9'")
         assert seen == pictures if name == "stage1" else seen < pictures, "stage 2 ends before the <BOV> of its target"
-        assert "trained  '" in shown and ("trained  '<BOV>'" in shown or name == "stage2")
+        ends = [re.findall(r"'(<BOV>|<\|image_pad\|>)", document)[-1] for document in shown.split("document ")[1:]]
+        assert "<BOV>" not in ends and "trained  '" in shown and ("trained  '<BOV>'" in shown or name == "stage2")
         assert ("target, noise level" in shown) == (name == "stage2")
         page = (tmp_path / name / "batch.html").read_text()
         assert "<img src=" in page and "&lt;|im_start|&gt;" in page
