@@ -33,7 +33,9 @@ def bench(
         list[int] | None, typer.Option(min=1, max=256, help="Plans at a time, for 'batch'; repeatable.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, after one that warms up.")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps of every picture; the model's own without it.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale; 1 switches it off.")] = None,
     model: Model = None,
     device: Device = None,

@@ -52,7 +52,7 @@ def _work(rows: dict[str, Any]) -> str:
     if "fast" in rows:
         flops = ", ".join(f"{each / 1e9:.2f}" for each in rows["fast"]["step_flops"])
         said += f"\n\nThe same in GFLOP: {flops}."
-    alike = {rival: row["pixels"] for rival, row in rows.items() if RIVALS[rival].steps is None}
+    alike = {rival: row["pixels"] for rival, row in rows.items() if not RIVALS[rival].few}
     furthest = max(row["mean"] for row in alike.values()), max(row["most"] for row in alike.values())
     said += (
         f"\n\nPixels differ from the first line's by {furthest[0]:.2f} of 255 on the average, by {furthest[1]} at most"

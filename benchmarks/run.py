@@ -21,6 +21,7 @@ from duogen.benchmarks.clock import PARTS
 from duogen.benchmarks.racer import Painted, Racer
 from duogen.benchmarks.rivals import RIVALS
 from duogen.benchmarks.turns import in_turns, middle, spread
+from duogen.benchmarks.work import WORKS
 from duogen.models.sampler import PaintSettings
 
 
@@ -42,9 +43,16 @@ def compare(
         of_it.flops = counted.get(_twin(rival, ready), of_it).flops
     runs = in_turns({rival: partial(racer.run, work, settings) for rival, racer in ready.items()}, work, repeats, note)
     first, *_ = runs.values()
+    before = len(WORKS[work]().given)
+
+    def steps_of(rival: str) -> list[int]:
+        """How many steps each picture takes."""
+        own = RIVALS[rival].settings(settings)
+        return [own.behind(number).steps or 1 for number in range(before, before + len(runs[rival][0].result))]
+
     return {
         rival: {
-            **_row(done, counted[rival], peak),
+            **_row(done, counted[rival], peak, steps_of(rival)),
             "ratio": middle(first) / middle(done),
             "pixels": _differences(first[-1].result, done[-1].result),
         }
@@ -58,8 +66,8 @@ def _twin(rival: str, ready: Mapping[str, Racer]) -> str:
     return next((name for name in ready if RIVALS[name] == plain), rival)
 
 
-def _row(runs: Sequence[Painted], counted: Painted, peak: float) -> dict[str, Any]:
-    seconds, pictures = middle(runs), len(runs[0].result)
+def _row(runs: Sequence[Painted], counted: Painted, peak: float, steps: Sequence[int]) -> dict[str, Any]:
+    seconds = middle(runs)
     flops = {part: sum(counted.flops.get(part, ())) for part in PARTS}
     parts = {part: statistics.median(run.seconds.get(part, 0.0) for run in runs) for part in PARTS}
     return {
@@ -69,16 +77,17 @@ def _row(runs: Sequence[Painted], counted: Painted, peak: float) -> dict[str, An
         "tokens": {part: counted.tokens.get(part, 0) for part in ("text", "condition", "denoising")},
         "flops": flops,
         "share_of_peak": sum(flops.values()) / seconds / peak,
-        "step_seconds": _by_picture([run.calls["denoising"] for run in runs], pictures),
-        "step_flops": _by_picture([counted.flops.get("denoising", ())], pictures),
+        "step_seconds": _by_picture([run.calls["denoising"] for run in runs], steps),
+        "step_flops": _by_picture([counted.flops.get("denoising", ())], steps),
         "memory": max((run.memory for run in runs if run.memory is not None), default=None),
     }
 
 
-def _by_picture(runs: Sequence[Sequence[float]], pictures: int) -> list[float]:
-    """Of what each denoising step takes, in some runs: the median for each picture."""
-    steps = [np.array_split(run, pictures) for run in runs]
-    return [float(np.median(np.concatenate(each))) for each in zip(*steps, strict=True)]
+def _by_picture(runs: Sequence[Sequence[float]], steps: Sequence[int]) -> list[float]:
+    """Of what each call of the network takes, in some runs: the median for each picture, which takes so many steps, of a call or two."""
+    ends = np.cumsum(steps)
+    by_picture = [np.split(run, ends[:-1] * len(run) // ends[-1]) for run in runs]
+    return [float(np.median(np.concatenate(each))) for each in zip(*by_picture, strict=True)]
 
 
 def _differences(ours: Sequence[Image.Image], theirs: Sequence[Image.Image]) -> dict[str, float]:

@@ -73,6 +73,7 @@ class Stock:
     ) -> Image.Image:
         """The picture that is due at the end of a tape, behind `earlier` ones."""
         pipeline, config = self.pipeline, self.pipeline.transformer.config
+        settings = settings.behind(len(earlier))
         assert settings.steps and settings.width and settings.height and settings.guidance
         out = pipeline.mllm(**self._inputs(tape, pixels), output_hidden_states=True, use_cache=False)
         text = pipeline.connector(torch.stack(out.hidden_states[1:], dim=2))

@@ -33,7 +33,9 @@ def world(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many requests.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps of every picture; the model's own without it.")
+    ] = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
     step_cache: Annotated[float, typer.Option(min=0, max=1, help="Skip steps whose velocity changes by less.")] = 0.0,
     self_check: Annotated[
@@ -171,9 +173,10 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
-    painted = (
-        "true pictures" if settings["only"] == "text" else f"{settings['steps']} steps, guidance {settings['guidance']}"
-    )
+    steps = f"{settings['steps']} steps"
+    if settings["first_steps"] != settings["steps"]:
+        steps += f" ({settings['first_steps']} for a first picture)"
+    painted = "true pictures" if settings["only"] == "text" else f"{steps}, guidance {settings['guidance']}"
     if settings["only"] != "text" and report["state_by_picture"]:
         curve = [
             f"{number}: {at['accuracy']:.2f} ({at['pictures']})" for number, at in report["state_by_picture"].items()

@@ -60,6 +60,7 @@ class DuoGenPipeline(DiffusionPipeline):
         prediction_type: what the DiT's output means, ``velocity`` or ``sample`` (see `CosmosDiT`).
         segment_heads: how many of the DiT's cross-attention heads read the last text segment alone (see `CosmosDiT`).
         default_steps, default_guidance, default_size: used where a request doesn't say.
+        default_first_steps: for a picture that none comes before, which has the most left to decide; `default_steps`, where it is None.
         max_condition_pixels: larger pictures are scaled down before they become condition frames.
         system_prompt: put before dialogues that have none of their own.
         draw_template, edit_template: the wording in which the model was taught to paint without a plan.
@@ -82,6 +83,7 @@ class DuoGenPipeline(DiffusionPipeline):
         prediction_type: str = "velocity",
         segment_heads: int = 0,
         default_steps: int = 36,
+        default_first_steps: int | None = None,
         default_guidance: float = 8.0,
         default_size: int = 512,
         max_condition_pixels: int = 512 * 512,
@@ -103,6 +105,7 @@ class DuoGenPipeline(DiffusionPipeline):
             prediction_type=prediction_type,
             segment_heads=segment_heads,
             default_steps=default_steps,
+            default_first_steps=default_first_steps,
             default_guidance=default_guidance,
             default_size=default_size,
             max_condition_pixels=max_condition_pixels,
@@ -238,9 +241,11 @@ class DuoGenPipeline(DiffusionPipeline):
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """`settings` with this model's defaults for whatever is None."""
         config = self.config
+        first_steps = settings.steps or config.default_first_steps or config.default_steps
         return settings.model_copy(
             update={
                 "steps": settings.steps or config.default_steps,
+                "first_steps": settings.first_steps or first_steps,
                 "guidance": config.default_guidance if settings.guidance is None else settings.guidance,
                 "width": settings.width or config.default_size,
                 "height": settings.height or config.default_size,

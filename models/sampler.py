@@ -22,6 +22,12 @@ class PaintSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    first_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="those of a picture that none comes before; `steps`, where only these are given",
+    )
     guidance: float | None = Field(None, ge=1, le=30, description="guidance scale; 1 switches guidance off")
     width: int | None = Field(None, ge=16, le=4096, description="picture width in pixels")
     height: int | None = Field(None, ge=16, le=4096, description="picture height in pixels")
@@ -43,6 +49,10 @@ class PaintSettings(BaseModel):
             low, high = interval
             raise ValueError(f"goes from a noise level up to another, both within 0..1, not {low} {high}")
         return interval
+
+    def behind(self, pictures: int) -> PaintSettings:
+        """The settings of a picture that so many come before: `steps` are what it takes. To be asked once a model's defaults are in."""
+        return self if pictures else self.model_copy(update={"steps": self.first_steps})
 
     def for_picture(self, index: int) -> PaintSettings:
         """The settings of picture number `index` of a plan: a seed of its own, so that a plan can be resumed."""

@@ -197,7 +197,7 @@ class Session:
         Raises:
             InputError: a size that the model can't paint.
         """
-        settings = self.pipeline.resolve(settings)
+        settings = self.pipeline.resolve(settings).behind(len(self.latents))
         assert settings.width and settings.height
         shape = self.pipeline.latent_shape(settings.width, settings.height)
         key = ("paint", shape, settings.model_copy(update={"seed": 0}))

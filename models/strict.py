@@ -70,7 +70,7 @@ def paint(
     settings: PaintSettings,
 ) -> Tensor:
     """The clean latent [1, C, h, w] of the picture asked for at token `asked`, after the pictures of `latents`."""
-    settings = pipeline.resolve(settings)
+    settings = pipeline.resolve(settings).behind(len(latents))
     assert settings.steps and settings.width and settings.height and settings.guidance
     device = pipeline.work_device
     _, states = prefill(pipeline, tape, pixels, asked)

@@ -172,6 +172,9 @@ class SamplerConfig(_Section):
     """Defaults that the finished model carries for inference."""
 
     steps: int = Field(4, ge=1)
+    first_steps: int | None = Field(
+        None, ge=1, description="those of a picture that none comes before; `steps` without it"
+    )
     guidance: float = Field(1.0, ge=1)
     shift: float = Field(3.0, gt=0, description="more than 1 spends more steps at high noise")
     size: int = Field(192, ge=32)

@@ -208,6 +208,7 @@ class Run:
             prediction_type=self.recipe.dit.prediction,
             segment_heads=self.recipe.dit.segment_heads,
             default_steps=sampler.steps,
+            default_first_steps=sampler.first_steps,
             default_guidance=sampler.guidance,
             default_size=sampler.size,
             max_condition_pixels=sampler.size**2,

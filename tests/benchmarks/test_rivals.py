@@ -18,7 +18,7 @@ WORKS = (plan_of(3), edit_of(2))
 
 
 @pytest.mark.parametrize(
-    "rival", [name for name, rival in RIVALS.items() if rival.backend == "torch" and not rival.steps]
+    "rival", [name for name, rival in RIVALS.items() if rival.backend == "torch" and not rival.few]
 )
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)

@@ -87,6 +87,7 @@ def test_every_picture_of_a_plan_has_a_seed_of_its_own() -> None:
     "bad",
     [
         {"steps": 0},
+        {"first_steps": 0},
         {"guidance": 0.5},
         {"width": -8},
         {"seed": -1},

@@ -72,6 +72,29 @@ def test_fast_and_strict_agree(tiny: DuoGenPipeline, mode: str, segment_heads: i
     assert len(session.tape.slots) == 5
 
 
+@pytest.mark.parametrize(
+    ("asked", "first", "later"),
+    [(PaintSettings(), 3, 2), (PaintSettings(steps=4), 4, 4), (PaintSettings(first_steps=5), 5, 2)],
+)
+def test_a_first_picture_has_steps_of_its_own(
+    tiny: DuoGenPipeline, asked: PaintSettings, first: int, later: int
+) -> None:
+    """The checkpoint's own numbers; a request's number is for all pictures, unless it says otherwise."""
+    tiny.register_to_config(default_steps=2, default_first_steps=3)
+
+    def painted(session: Session) -> int:
+        told: list[int] = []
+        session.ask()
+        done = session.paint(asked, lambda step, steps: told.append(steps))
+        session.append(done.image, done.latent)
+        assert told == [len(told)] * len(told)
+        return len(told)
+
+    session = Session(tiny, [("user", ["Paint a cube."])])
+    assert [painted(session) for _ in range(3)] == [first, later, later]
+    assert painted(Session(tiny, [("user", [given_picture(), "Paint the cube red."])])) == later
+
+
 @torch.no_grad()
 def test_guidance_and_conditions_matter(tiny: DuoGenPipeline) -> None:
     """What the agreement above compares must depend on what it is said to depend on."""
