@@ -18,12 +18,10 @@ from duogen.errors import InputError
 
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture to start from; repeatable.")]
 Seed = Annotated[int, typer.Option(envvar="DUOGEN_SEED", min=0, help="The same seed gives the same result.")]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        envvar="DUOGEN_STEPS", min=1, max=1000, help="Denoising steps of every picture; the model's own without it."
-    ),
-]
+_STEPS = "Denoising steps of every picture; the model's own without it."
+Steps = Annotated[int | None, typer.Option(envvar="DUOGEN_STEPS", min=1, max=1000, help=_STEPS)]
+MeasuredSteps = Annotated[int | None, typer.Option(min=1, max=1000, help=_STEPS)]
+"""Of commands that measure, which no variable should change."""
 Guidance = Annotated[
     float | None, typer.Option(envvar="DUOGEN_GUIDANCE", min=1, max=30, help="Guidance scale; 1 switches it off.")
 ]

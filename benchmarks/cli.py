@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from duogen.agent.cli import Device, Model
+from duogen.agent.cli import Device, MeasuredSteps, Model
 from duogen.errors import InputError
 
 BATCHES: dict[str, Literal["torch", "onnx"]] = {"batch": "torch", "batch on onnx": "onnx"}
@@ -33,9 +33,7 @@ def bench(
         list[int] | None, typer.Option(min=1, max=256, help="Plans at a time, for 'batch'; repeatable.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each, after one that warms up.")] = 3,
-    steps: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Denoising steps of every picture; the model's own without it.")
-    ] = None,
+    steps: MeasuredSteps = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale; 1 switches it off.")] = None,
     model: Model = None,
     device: Device = None,

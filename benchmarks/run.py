@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ def compare(
     """What each rival takes for some work of `WORKS`, and how far its pictures are from those of the first.
 
     Args:
+        settings: with the model's defaults in.
         peak: floating-point operations a second of a matrix product.
     """
     counted = {rival: racer.run(work, settings, flops=True) for rival, racer in ready.items()}
@@ -45,14 +46,16 @@ def compare(
     first, *_ = runs.values()
     before = len(WORKS[work]().given)
 
-    def steps_of(rival: str) -> list[int]:
+    def steps_of(rival: str) -> Iterator[int]:
         """How many steps each picture takes."""
-        own = RIVALS[rival].settings(settings)
-        return [own.behind(number).steps or 1 for number in range(before, before + len(runs[rival][0].result))]
+        for number, _ in enumerate(runs[rival][0].result, before):
+            steps = RIVALS[rival].settings(settings).behind(number).steps
+            assert steps
+            yield steps
 
     return {
         rival: {
-            **_row(done, counted[rival], peak, steps_of(rival)),
+            **_row(done, counted[rival], peak, list(steps_of(rival))),
             "ratio": middle(first) / middle(done),
             "pixels": _differences(first[-1].result, done[-1].result),
         }

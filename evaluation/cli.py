@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from duogen.agent.cli import Backend, Memory
+from duogen.agent.cli import Backend, MeasuredSteps, Memory
 from duogen.errors import InputError
 from duogen.evaluation.public.cli import WithBenchmarks, compare
 
@@ -33,9 +33,7 @@ def world(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many requests.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Chooses other requests.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Denoising steps of every picture; the model's own without it.")
-    ] = None,
+    steps: MeasuredSteps = None,
     guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
     step_cache: Annotated[float, typer.Option(min=0, max=1, help="Skip steps whose velocity changes by less.")] = 0.0,
     self_check: Annotated[

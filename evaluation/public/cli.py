@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from duogen.agent.cli import MeasuredSteps
 from duogen.errors import InputError
 
 NAMES = {
@@ -57,7 +58,7 @@ def _command(name: str) -> Callable[..., None]:
             int | None, typer.Option(min=1, help="Answers a question; the authors' number without it.")
         ] = None,
         seed: Annotated[int, typer.Option(min=0, help="Chooses other pictures.")] = 0,
-        steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps a picture.")] = None,
+        steps: MeasuredSteps = None,
         guidance: Annotated[float | None, typer.Option(min=1, max=30, help="Guidance scale.")] = None,
         width: Annotated[int | None, typer.Option(min=16, help="Of drawn pictures.")] = None,
         height: Annotated[int | None, typer.Option(min=16, help="Of drawn pictures.")] = None,
